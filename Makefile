@@ -1,0 +1,43 @@
+# Two commands matter:  make demo   make test   (each sets up what it needs)
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.ready
+
+.PHONY: help setup demo test check format contract clean
+help:
+	@echo "make demo      a live rack of seven Pis on this machine"
+	@echo "make test      set up, then run every test"
+	@echo "make check     format, lint, types, layers"
+	@echo "make contract  regenerate docs/contract.md from the topics and messages"
+	@echo "make setup     only prepare $(VENV)"
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml deploy/ensure-debian
+	deploy/ensure-debian python3-venv:ensurepip mosquitto:mosquitto mosquitto-clients:mosquitto_sub tmux:tmux
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+demo: $(STAMP)
+	$(BIN)/rackberry demo
+
+test: $(STAMP)
+	$(BIN)/python -m pytest
+
+check: $(STAMP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(STAMP)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+contract: $(STAMP)
+	$(BIN)/python -m rackberry.contract docs/contract.md
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

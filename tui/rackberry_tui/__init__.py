@@ -1,0 +1,1 @@
+"""The terminal screen of a rack, and the model of the rack that it shares with the commands."""
