@@ -26,9 +26,20 @@ class LinkUp:
 
 @dataclass(frozen=True, slots=True)
 class LinkDown:
-    """The connection to the broker ended, or could not be made."""
+    """The connection to the broker ended (`lost`), or could not be made.
+
+    `unreachable`: nobody answered; `refused`: the broker answered and said no.
+    """
 
     reason: str
+    kind: Literal["lost", "unreachable", "refused"] = "lost"
+
+
+@dataclass(frozen=True, slots=True)
+class CaughtUp:
+    """The broker has sent what it retains: from here on, what comes is news."""
+
+    session: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +57,13 @@ class Received:
     at_ms: int
     up_ms: int
     retained: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Cleared:
+    """Somebody took the retained message at this address away."""
+
+    address: Address
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +132,7 @@ class Exit:
     reason: str
 
 
-LinkEvent = LinkUp | LinkDown | Received | Refused
+LinkEvent = LinkUp | LinkDown | CaughtUp | Received | Cleared | Refused
 LinkEffect = Publish | Clear
 
 

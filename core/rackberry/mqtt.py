@@ -1,0 +1,442 @@
+"""The link to the broker: the only module that imports paho.
+
+Theory of operation: one network thread owns the paho client and nobody else touches it. The owner of
+the process hands `Publish` and `Clear` effects to `publish`, which queues them and wakes the thread;
+what the broker sends is decoded here and put into the inbox as facts. Callbacks only enqueue.
+
+What this adapter makes true, and paho alone does not:
+
+- Every connection carries its own last will, with the (incarnation, session) of that connection.
+- Nothing goes out on a new connection before the birth. Of what was queued while the broker was away
+  only non-retained QoS 1 messages (edges, replies, events) are kept, the newest `KEPT_MAX` of them:
+  retained state is published afresh by its owner when the link comes up.
+- Retries back off with jitter, and only a connection that lasted resets the back-off, so that two
+  cloned nodes that throw each other off the broker do not do so as fast as they can.
+- A payload larger than the broker accepts is counted and dropped here; paho would resend it for ever.
+- TCP_NODELAY: without it Nagle and delayed acknowledgements cost 40 ms for each QoS 1 message.
+- The socket is read in blocks: paho asks the kernel for single bytes, several calls a message.
+- The death of the network thread is the death of the process (see `rackberry.loop`).
+"""
+
+import contextlib
+import logging
+import queue
+import select
+import socket
+import ssl
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from threading import Event as Flag
+from typing import Any
+
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
+
+from rackberry.clock import Clock, Random
+from rackberry.config import BrokerSettings
+from rackberry.loop import Inbox, thread
+from rackberry.ports import CaughtUp, Clear, Cleared, LinkDown, LinkEffect, LinkUp, Publish, Refused
+from rackberry.topics import UnknownTopicError, parse
+from rackberry.wire import RefusalError, Stamper, decode
+
+log = logging.getLogger(__name__)
+
+KEPT_MAX = 256  # messages kept while the broker is away, newest win
+QUEUED_MAX = 20_000  # messages waiting for the network thread while the broker is there
+UNACKNOWLEDGED_MAX = 1000  # QoS 1 messages in flight; mosquitto's own default queue is as long
+BACKLOG_MAX = 50_000  # facts in the inbox above which the socket is left alone
+CONNECT_TIMEOUT_S = 5.0
+BACKOFF_S_MIN = 0.2
+BACKOFF_S_MAX = 4.0  # a restarted broker must have its rack back within 5 s
+LASTED_S = 10.0
+BLOCK_BYTES = 64 * 1024
+SENTINEL = "meta/caught-up"  # nothing is published there: its SUBACK follows what is retained
+
+
+class Link:
+    """A connection to the broker that comes back by itself.
+
+    Args:
+        settings: where the broker is and how to identify to it.
+        client_id: unique on the broker; a second client with it throws the first off.
+        stamper: the envelope of this process.
+        inbox: where `LinkUp`, `LinkDown`, `CaughtUp`, `Received` and `Refused` go.
+        clock: stamps messages; measures how long a connection lasted.
+        chance: jitter of the back-off.
+        filters: subscription filters below the root.
+        will: gives the last will of the session about to be opened; None for a link without one.
+        read_qos: the QoS to subscribe with; 0 makes `CaughtUp` exact, as no message waits for an
+            acknowledgement.
+        tap: called in the network thread with (topic, payload) of everything received, for tools
+            that show raw messages.
+    """
+
+    def __init__(
+        self,
+        settings: BrokerSettings,
+        client_id: str,
+        stamper: Stamper,
+        inbox: Inbox[Any],
+        clock: Clock,
+        chance: Random,
+        filters: Sequence[str],
+        will: Callable[[], Publish] | None = None,
+        read_qos: int = 1,
+        tap: Callable[[str, bytes], None] | None = None,
+    ) -> None:
+        self._settings = settings
+        self._client_id = client_id
+        self._stamper = stamper
+        self._inbox = inbox
+        self._clock = clock
+        self._chance = chance
+        self._filters = [f"{settings.root}/{filter_}" for filter_ in filters]
+        self._will = will
+        self._read_qos = read_qos
+        self._tap = tap
+        self._v5 = settings.protocol == "5"
+        self._outgoing: queue.SimpleQueue[tuple[LinkEffect, int, int]] = queue.SimpleQueue()
+        self._pending: deque[tuple[LinkEffect, int, int]] = deque()
+        self._waking, self._wake = socket.socketpair()
+        self._waking.setblocking(False)
+        self._wake.setblocking(False)
+        self._stopping = Flag()
+        self._stopped = Flag()
+        self._client: _BlockReader | None = None
+        self._connected = False
+        self._gate_open = False  # closed until the birth is out
+        self._unacknowledged: dict[int, tuple[LinkEffect, int, int]] = {}
+        self._payload_max: int | None = None
+        self._sentinel_mid: int | None = None
+        self._expiries: dict[int, Properties] = {}
+        self._began_s = clock.now()
+        self.dropped = 0
+        """Messages that were given up: no room while the broker was away, or too large for it."""
+
+    # --- for the owner of the process -------------------------------------------------------------
+
+    def start(self) -> None:
+        """Connect, and keep connected, from a thread of its own."""
+        thread("link", self._run, self._inbox, LinkDown("the network thread died"))
+
+    def publish(self, effect: LinkEffect) -> None:
+        """Queue a message for the broker; never blocks. What is kept while it is away: see above."""
+        at_ms = self._clock.wall_ms()
+        self._outgoing.put((effect, at_ms, round((self._clock.now() - self._began_s) * 1000)))
+        self._signal()
+
+    def stop(self, timeout_s: float) -> bool:
+        """Send what is queued, disconnect cleanly, and say whether all of it was acknowledged."""
+        self._stopping.set()
+        self._signal()
+        return self._stopped.wait(timeout_s) and not self._unacknowledged and not self._pending
+
+    def _signal(self) -> None:
+        # A full pipe wakes as well as an empty one; a closed one has nobody left to wake.
+        with contextlib.suppress(OSError):
+            self._wake.send(b"\0")
+
+    # --- the network thread -----------------------------------------------------------------------
+
+    def _run(self) -> None:
+        backoff_s = BACKOFF_S_MIN
+        while not self._stopping.is_set():
+            client = self._make_client()
+            opened_s = self._clock.now()
+            try:
+                client.connect(self._settings.host, self._settings.port, self._settings.keepalive_s)
+            except (OSError, ssl.SSLError) as error:
+                self._inbox.put(LinkDown(self._describe(error), "unreachable"))
+            else:
+                self._serve(client)
+            self._forget_connection(client)
+            if self._clock.now() - opened_s > LASTED_S:
+                backoff_s = BACKOFF_S_MIN
+            self._pause(backoff_s * self._chance.uniform(0.5, 1.0))
+            backoff_s = min(backoff_s * 2, BACKOFF_S_MAX)
+        self._waking.close()
+        self._wake.close()
+        self._stopped.set()
+
+    def _serve(self, client: "_BlockReader") -> None:
+        """Drive one connection until it ends or we are asked to stop."""
+        self._client = client
+        misc_due_s = self._clock.now() + 1.0
+        while (sock := client.socket()) is not None:
+            if self._stopping.is_set() and self._flushed():
+                client.disconnect()
+                client.loop_write()
+                return
+            readers: list[Any] = [self._waking]
+            if self._inbox.backlog < BACKLOG_MAX:
+                readers.append(sock)
+            writers: list[Any] = [sock] if client.want_write() else []
+            readable, _, _ = select.select(readers, writers, [], 0.25)
+            if self._waking in readable:
+                with contextlib.suppress(BlockingIOError):
+                    self._waking.recv(4096)
+            if len(readable) > (self._waking in readable):
+                client.read_block()
+            self._send_pending(client)
+            if client.want_write():
+                client.loop_write()
+            if self._clock.now() >= misc_due_s:
+                client.loop_misc()
+                misc_due_s = self._clock.now() + 1.0
+
+    def _flushed(self) -> bool:
+        self._take_outgoing()
+        return not self._pending and not self._unacknowledged
+
+    def _pause(self, seconds: float) -> None:
+        """Wait out a back-off, but wake at once to stop; what is queued meanwhile is sifted."""
+        until_s = self._clock.now() + seconds
+        while not self._stopping.is_set() and (left_s := until_s - self._clock.now()) > 0:
+            select.select([self._waking], [], [], left_s)
+            with contextlib.suppress(BlockingIOError):
+                self._waking.recv(4096)
+            self._take_outgoing()
+
+    def _take_outgoing(self) -> None:
+        while True:
+            try:
+                item = self._outgoing.get_nowait()
+            except queue.Empty:
+                return
+            if self._connected or _is_kept(item[0]):
+                self._pending.append(item)
+            if len(self._pending) > (QUEUED_MAX if self._connected else KEPT_MAX):
+                self._pending.popleft()
+                self.dropped += 1
+
+    def _send_pending(self, client: "_BlockReader") -> None:
+        self._take_outgoing()
+        if not self._connected:
+            return
+        if not self._gate_open:
+            self._open_gate()
+        while self._gate_open and self._pending and len(self._unacknowledged) < UNACKNOWLEDGED_MAX:
+            self._send(client, self._pending.popleft())
+
+    def _open_gate(self) -> None:
+        """Let traffic out once the birth is there, and put the birth in front of it."""
+        if self._will is not None:
+            born_at = self._will().address
+            for index, (effect, _, _) in enumerate(self._pending):
+                if isinstance(effect, Publish) and effect.address == born_at:
+                    birth = self._pending[index]
+                    del self._pending[index]
+                    self._pending.appendleft(birth)
+                    break
+            else:
+                return
+        self._gate_open = True
+
+    def _send(self, client: "_BlockReader", item: tuple[LinkEffect, int, int]) -> None:
+        effect, at_ms, up_ms = item
+        topic = effect.address.under(self._settings.root)
+        if isinstance(effect, Clear):
+            client.publish(topic, b"", qos=1, retain=True)
+            return
+        try:
+            payload = self._stamper.stamp(effect, at_ms, up_ms)
+        except RefusalError as error:
+            self.dropped += 1
+            log.error("not published: %s", error)
+            return
+        if self._payload_max is not None and len(payload) + len(topic) + 64 > self._payload_max:
+            self.dropped += 1
+            log.error("not published: %s is %d bytes, the broker takes fewer", topic, len(payload))
+            return
+        properties = self._expiry(effect.expiry_s) if self._v5 and effect.expiry_s else None
+        qos = effect.qos_effective
+        info = client.publish(topic, payload, qos, effect.address.route.retained, properties)
+        if qos:
+            self._unacknowledged[info.mid] = item
+
+    def _expiry(self, expiry_s: int) -> Properties:
+        if expiry_s not in self._expiries:  # a handful of values in a process's life
+            properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # paho's own gap
+            properties.MessageExpiryInterval = expiry_s
+            self._expiries[expiry_s] = properties
+        return self._expiries[expiry_s]
+
+    def _forget_connection(self, client: "_BlockReader") -> None:
+        if self._connected:
+            self._inbox.put(LinkDown("the connection to the broker ended"))
+        self._client = None
+        self._connected = False
+        self._gate_open = False
+        # Events that the broker has not acknowledged go again, before what came after them.
+        again = [item for item in self._unacknowledged.values() if _is_kept(item[0])]
+        kept = [*again, *(item for item in self._pending if _is_kept(item[0]))]
+        self.dropped += max(0, len(kept) - KEPT_MAX)
+        self._pending = deque(kept[-KEPT_MAX:])
+        self._unacknowledged.clear()
+        for callback in ("on_connect", "on_disconnect", "on_message", "on_publish", "on_subscribe"):
+            setattr(client, callback, None)
+
+    # --- the paho client --------------------------------------------------------------------------
+
+    def _make_client(self) -> "_BlockReader":
+        settings = self._settings
+        client = _BlockReader(
+            CallbackAPIVersion.VERSION2,
+            client_id=self._client_id,
+            protocol=MQTTProtocolVersion.MQTTv5 if self._v5 else MQTTProtocolVersion.MQTTv311,
+            reconnect_on_failure=False,
+        )
+        client.connect_timeout = CONNECT_TIMEOUT_S
+        if settings.username:
+            client.username_pw_set(settings.username, _read_password(settings.password_file))
+        if settings.ca_file:
+            client.tls_set(
+                settings.ca_file, settings.certificate_file or None, settings.key_file or None
+            )
+        client.on_pre_connect = self._on_pre_connect
+        client.on_connect = self._on_connect
+        client.on_disconnect = self._on_disconnect
+        client.on_message = self._on_message
+        client.on_publish = self._on_publish
+        client.on_subscribe = self._on_subscribe
+        client.on_socket_open = _on_socket_open
+        # Having this callback tells paho that somebody else drives the socket.
+        client.on_socket_register_write = lambda _client, _userdata, _sock: None
+        return client
+
+    def _on_pre_connect(self, client: paho.Client, _userdata: object) -> None:
+        self._stamper.session += 1
+        if self._will is not None:
+            will = self._will()
+            now_ms = round((self._clock.now() - self._began_s) * 1000)
+            payload = self._stamper.stamp(will, self._clock.wall_ms(), now_ms)
+            client.will_set(will.address.under(self._settings.root), payload, qos=1, retain=True)
+
+    def _on_connect(
+        self, client: paho.Client, _userdata: object, _flags: Any, reason: ReasonCode, properties: Any
+    ) -> None:
+        if reason.is_failure:
+            words = str(reason)
+            if self._v5 and words == "Unsupported protocol version":
+                self._v5 = False
+                words += "; trying MQTT 3.1.1"
+            self._inbox.put(LinkDown(words, "refused"))
+            return
+        self._payload_max = getattr(properties, "MaximumPacketSize", None)
+        # Sift what was queued while we were away before new rules apply to it.
+        self._take_outgoing()
+        self._connected = True
+        if self._filters:
+            client.subscribe([(filter_, self._subscription()) for filter_ in self._filters])
+        # A broker answers packets in order: this SUBACK comes behind what the others retained.
+        _, self._sentinel_mid = client.subscribe(
+            [(f"{self._settings.root}/{SENTINEL}", self._subscription())]
+        )
+        self._inbox.put(LinkUp(self._stamper.session))
+
+    def _subscription(self) -> Any:
+        return SubscribeOptions(qos=self._read_qos) if self._v5 else self._read_qos
+
+    def _on_disconnect(
+        self, _client: paho.Client, _userdata: object, _flags: Any, reason: ReasonCode, _properties: Any
+    ) -> None:
+        if self._connected:
+            self._connected = False
+            words = str(reason)
+            if words == "Session taken over":
+                words = f"another client connected as {self._client_id!r}"
+            self._inbox.put(LinkDown(words))
+
+    def _on_message(self, _client: paho.Client, _userdata: object, message: paho.MQTTMessage) -> None:
+        try:
+            topic = message.topic
+        except UnicodeDecodeError:
+            self._inbox.put(Refused("unknown-topic", "(a topic that is not UTF-8)"))
+            return
+        payload = bytes(message.payload)
+        if self._tap is not None:
+            self._tap(topic, payload)
+        if not payload:
+            self._on_cleared(topic)
+            return
+        try:
+            fact = decode(self._settings.root, topic, payload, retained=message.retain)
+        except RefusalError as error:
+            self._inbox.put(Refused(str(error.cause), topic))
+            return
+        self._inbox.put(fact)
+
+    def _on_cleared(self, topic: str) -> None:
+        """An empty payload takes a retained message away; whoever wants to know is told."""
+        try:
+            self._inbox.put(Cleared(parse(self._settings.root, topic)))
+        except UnknownTopicError:
+            self._inbox.put(Refused("unknown-topic", topic))
+
+    def _on_publish(
+        self, _client: paho.Client, _userdata: object, mid: int, _reason: Any, _properties: Any
+    ) -> None:
+        self._unacknowledged.pop(mid, None)
+
+    def _on_subscribe(
+        self, _client: paho.Client, _userdata: object, mid: int, _reasons: Any, _properties: Any
+    ) -> None:
+        if mid == self._sentinel_mid:
+            self._inbox.put(CaughtUp(self._stamper.session))
+
+    def _describe(self, error: OSError) -> str:
+        where = f"{self._settings.host}:{self._settings.port}"
+        if isinstance(error, TimeoutError):
+            return f"no broker answers at {where} within {CONNECT_TIMEOUT_S:.0f} s"
+        if isinstance(error, ssl.SSLError):
+            return f"the broker at {where} and this client do not trust each other: {error}"
+        return f"no broker answers at {where}: {error.strerror or error}"
+
+
+class _BlockReader(paho.Client):
+    """paho, but it asks the kernel for blocks instead of single bytes.
+
+    `_sock_recv` is paho's own seam between its parser and the socket. Should a later paho 2 rename
+    it, this override is never called and paho reads as it always did: slower, not wrong.
+    """
+
+    _block = b""
+    _block_at = 0
+
+    def _sock_recv(self, bufsize: int) -> bytes:
+        if self._block_at >= len(self._block):
+            self._block = super()._sock_recv(BLOCK_BYTES)
+            self._block_at = 0
+        chunk = self._block[self._block_at : self._block_at + bufsize]
+        self._block_at += len(chunk)
+        return chunk
+
+    def read_block(self) -> None:
+        """Handle all packets of one block, and what TLS holds back behind it."""
+        while True:
+            code = self.loop_read()
+            sock = self.socket()
+            if code != MQTTErrorCode.MQTT_ERR_SUCCESS or sock is None:
+                return
+            held = sock.pending() if isinstance(sock, ssl.SSLSocket) else 0
+            if self._block_at >= len(self._block) and not held:
+                return
+
+
+def _on_socket_open(_client: paho.Client, _userdata: object, sock: Any) -> None:
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def _is_kept(effect: LinkEffect) -> bool:
+    return (
+        isinstance(effect, Publish) and not effect.address.route.retained and effect.qos_effective > 0
+    )
+
+
+def _read_password(path: str) -> str | None:
+    return Path(path).read_text(encoding="utf-8").strip() if path else None
