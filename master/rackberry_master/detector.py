@@ -1,0 +1,119 @@
+"""How long a silence may last: one estimator a node.
+
+Theory of operation: heartbeats come every `interval_s`. A `Pulse` learns from each gap between them
+
+    mean, sigma   of the gaps
+    r             how often a silence outlives one and a half intervals: late and lost beats alike
+
+each with weight 1/n until `WINDOW` gaps were seen and 1/WINDOW from then on, and derives two limits:
+
+    suspect after   min(3 intervals, 0.6 T)
+    dead after      T = clamp(max(mean + 8 sigma + 1 s, (k + 1.5) intervals), 2.5 s, ceiling)
+                    k = ln(q) / ln(r),  q = one mistake in 30 days of beats
+
+The first term follows jitter (Jacobson's estimator with a margin). The second is for loss, which has
+no sigma to speak of until it kills: if a silence survives another interval with probability r, k more
+intervals are survived by chance once in 1/q beats, so the silence that is longer is no chance. On a
+clean link r is about 0 and T stays at its floor; at 5 % loss T is about 3.8 s. The ceiling, the larger
+of 10 s and 2.5 intervals, keeps a promise to the operator that no statistics may break.
+
+What it costs: a lower floor finds a dead node sooner and takes a node that swaps for a dead one.
+Gaps in which the node was held for dead teach nothing and are left out.
+
+Quality is measured in the terms of W. Chen, S. Toueg and M. Aguilera, "On the Quality of Service of
+Failure Detectors", IEEE Transactions on Computers 51(1), 2002.
+"""
+
+import math
+from dataclasses import dataclass
+
+WINDOW = 1000  # gaps: 500 s at the default beat; long enough for a tail, short enough to forget
+REFRESH_BEATS = 16  # the limits move slowly; computing them at every beat would cost more than it tells
+R_MIN = 1e-6
+MISTAKE_INTERVAL_S = 30 * 24 * 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The knobs. Seconds; each with its trade-off in the module's theory of operation."""
+
+    dead_floor_s: float = 2.5
+    dead_ceiling_s: float = 10.0
+    suspect_intervals: float = 3.0
+    will_grace_s: float = 0.7
+    """From a matching will to death: time for the same process to connect again after a broken link."""
+    probation_s: float = 5.0
+    """Steady beats asked of a node that was dead before it is given work again."""
+    sigmas: float = 8.0
+    margin_s: float = 1.0
+
+
+class Pulse:
+    """What is known of one node's heartbeat.
+
+    >>> pulse = Pulse(0.5, Limits())
+    >>> for n in range(100):
+    ...     pulse.beat(n * 0.5)
+    >>> pulse.suspect_after_s, pulse.dead_after_s
+    (1.5, 2.5)
+    """
+
+    __slots__ = ("_beats", "_limits", "dead_after_s", "interval_s", "last_s", "late", "mean_s",
+                 "suspect_after_s", "variance_s2")  # fmt: skip
+
+    def __init__(self, interval_s: float, limits: Limits) -> None:
+        self._limits = limits
+        self.last_s = -math.inf
+        self.restart(interval_s)
+
+    def restart(self, interval_s: float) -> None:
+        """Forget what was learned: another process beats now, or at another rate."""
+        self.interval_s = interval_s
+        self._beats = 0
+        self.mean_s = interval_s
+        self.variance_s2 = (0.1 * interval_s) ** 2 / 3  # the jitter that every agent adds on purpose
+        self.late = 0.0
+        self._refresh()
+
+    def heard(self, now: float) -> None:
+        """The node spoke, but not in its rhythm: a birth, a reading, an answer."""
+        self.last_s = now
+
+    def beat(self, now: float) -> None:
+        """A heartbeat came at `now`."""
+        gap_s = now - self.last_s
+        self.last_s = now
+        if gap_s > self.dead_after_s:
+            return  # the first beat of all, or the first after a death
+        beats = self._beats = self._beats + 1
+        weight = 1 / beats if beats < WINDOW else 1 / WINDOW
+        off_s = gap_s - self.mean_s
+        self.mean_s += weight * off_s
+        self.variance_s2 += weight * (off_s * off_s - self.variance_s2)
+        self.late += weight * ((1.0 if gap_s > 1.5 * self.interval_s else 0.0) - self.late)
+        if beats % REFRESH_BEATS == 0:
+            self._refresh()
+
+    def _refresh(self) -> None:
+        limits = self._limits
+        interval_s = self.interval_s
+        by_jitter_s = self.mean_s + limits.sigmas * math.sqrt(self.variance_s2) + limits.margin_s
+        # A rate that a few beats suggest is capped: one late beat in two does not mean half are late.
+        r = min(max(self.late, R_MIN), 0.5)
+        k = math.log(interval_s / MISTAKE_INTERVAL_S) / math.log(r)
+        by_loss_s = (k + 1.5) * interval_s
+        ceiling_s = max(limits.dead_ceiling_s, 2.5 * interval_s)
+        self.dead_after_s = min(max(by_jitter_s, by_loss_s, limits.dead_floor_s), ceiling_s)
+        self.suspect_after_s = min(limits.suspect_intervals * interval_s, 0.6 * self.dead_after_s)
+
+    def evidence(self, now: float) -> dict[str, float | str | bool | None]:
+        """The numbers behind a verdict, for people."""
+        return {
+            "silent_s": round(now - self.last_s, 3) if math.isfinite(self.last_s) else None,
+            "interval_s": self.interval_s,
+            "gap_mean_s": round(self.mean_s, 3),
+            "gap_sigma_s": round(math.sqrt(self.variance_s2), 4),
+            "late_share": round(self.late, 5),
+            "suspect_after_s": round(self.suspect_after_s, 3),
+            "dead_after_s": round(self.dead_after_s, 3),
+        }

@@ -1,0 +1,203 @@
+"""Whether the master hears well enough to judge.
+
+Theory of operation: silence is evidence only to somebody who would have heard. Three things keep the
+master honest:
+
+- **Echo.** Its own heartbeat must come back to it through the broker. While the last echo is older
+  than `ECHO_AGE_S_MAX`, silence is no evidence: a frozen broker silences everybody at once. An echo
+  that stays away for `DEAF_S` is an event of its own.
+- **Floor.** After the master's own absence (a lagging loop, a lost link, a restart) silences are
+  counted from its return, `floor_s`, not from the last heartbeat it heard.
+- **Hold.** When more than max(3, 30 %) of the nodes fall silent within `MASS_WINDOW_S`, deaths are held
+  for twice the death time. One event names what the silent nodes share; what is silent still when the
+  hold ends is declared dead together. Costs: a rack that truly lost its power is dead 5 s later than
+  one node would be.
+"""
+
+from collections import deque
+
+from rackberry.ports import LinkDown
+from rackberry.states import Liveness
+from rackberry_master.desk import PRESENT, Desk, some
+from rackberry_master.diagnosis import common_cause
+
+ECHO_AGE_S_MAX = 0.75  # half as long again as the master's own interval
+DEAF_S = 2.0
+LAG_S_MAX = 0.5
+MASS_WINDOW_S = 2.0
+MASS_LEAST = 3
+MASS_SHARE = 0.3
+RECHECK_S = 0.1
+FALLEN_MAX = 10_000
+
+
+class Hearing:
+    """The master's trust in its own ears."""
+
+    def __init__(self, desk: Desk, now: float) -> None:
+        self._desk = desk
+        self.link_up = False
+        self.floor_s = now + desk.limits.dead_floor_s
+        """Silences are counted from here at the earliest (monotonic seconds)."""
+        self.hold_until_s: float | None = None
+        """Until when deaths are held because many fell silent together."""
+        self.words = ""
+        """Why no death is declared just now, or nothing."""
+        self._was_up = False
+        self._echo_s = float("-inf")
+        self._deaf = False
+        self._fallen: deque[tuple[float, str]] = deque(maxlen=FALLEN_MAX)
+
+    def can_judge(self, now: float) -> bool:
+        """True while a silence would be noticed as one."""
+        return self.link_up and now - self._echo_s <= ECHO_AGE_S_MAX
+
+    def in_doubt(self, now: float) -> bool:
+        """True while silence and wills tell more of the master's hearing than of the nodes."""
+        return not self.link_up or now < self.floor_s or self._deaf
+
+    def quiet(self, now: float) -> bool:
+        """True while single changes are told by one event about all of them."""
+        return self.hold_until_s is not None or self.in_doubt(now)
+
+    # --- the link ---------------------------------------------------------------------------------
+
+    def on_link_up(self, now: float) -> None:
+        """The broker is there (again)."""
+        self.link_up = True
+        self._echo_s = float("-inf")
+        # Nodes that lost the broker with us come back within their own back-off.
+        self.floor_s = now + self._desk.limits.dead_floor_s
+        if self._was_up:
+            self._desk.tell(
+                now,
+                "broker-back",
+                "info",
+                "the broker is back; the rack is being heard again",
+                "silences are counted from now, so nobody is dead for having been unheard",
+            )
+            return
+        self._was_up = True
+        self._desk.tell(
+            now,
+            "master-started",
+            "info",
+            f"the master started, term {self._desk.chronicle.term}; "
+            f"it knows {len(self._desk.members)} nodes",
+            "it listens for two death times before it declares anybody dead",
+        )
+
+    def on_link_down(self, event: LinkDown, now: float) -> None:
+        """The broker is gone."""
+        if not self.link_up:
+            return
+        self.link_up = False
+        self._desk.tell(
+            now,
+            "broker-lost",
+            "alarm",
+            f"the master lost the broker: {event.reason}",
+            "no verdict is changed while the master cannot hear",
+        )
+
+    # --- its own absence --------------------------------------------------------------------------
+
+    def on_lag(self, lag_s: float, now: float) -> None:
+        """The loop woke `lag_s` late."""
+        if lag_s <= LAG_S_MAX:
+            return
+        self.floor_s = max(self.floor_s, now)
+        self._desk.tell(
+            now,
+            "master-lagged",
+            "warn",
+            f"the master itself was stopped for {lag_s:.1f} s",
+            "silences are counted from now: its own absence is nobody's death",
+            data={"lag_s": round(lag_s, 3)},
+        )
+
+    def on_echo(self, now: float) -> None:
+        """Our own heartbeat came back."""
+        if now - self._echo_s > ECHO_AGE_S_MAX:
+            self.floor_s = max(self.floor_s, now)
+        self._echo_s = now
+        if self._deaf:
+            self._deaf = False
+            self.words = ""
+            self._desk.tell(
+                now,
+                "hearing-back",
+                "info",
+                "the broker passes messages on again",
+                "silences are counted from now",
+            )
+
+    def look_for_deafness(self, now: float) -> None:
+        """Say so, once, when the echo stays away."""
+        late = self._echo_s > float("-inf") and now - self._echo_s > DEAF_S
+        if self.link_up and late and not self._deaf:
+            self._deaf = True
+            self.words = "the broker does not pass messages on"
+            self._desk.tell(
+                now,
+                "blackout",
+                "alarm",
+                "the broker takes messages but passes none on: the master does not hear its own",
+                "look at the broker, not at the nodes; nobody is declared dead meanwhile",
+            )
+
+    # --- many at once -----------------------------------------------------------------------------
+
+    def note_fall(self, node: str, now: float) -> None:
+        """A node turned suspect; too many of these at once begin a hold."""
+        self._fallen.append((now, node))
+        while self._fallen and now - self._fallen[0][0] > MASS_WINDOW_S:
+            self._fallen.popleft()
+        if self.hold_until_s is not None or len(self._fallen) <= MASS_LEAST:
+            return
+        members = self._desk.members
+        fallen = {
+            name
+            for _, name in self._fallen
+            if name in members and members[name].liveness is Liveness.SUSPECT
+        }
+        present = self._desk.count(PRESENT)
+        if len(fallen) <= max(MASS_LEAST, MASS_SHARE * present):
+            return
+        wait_s = 2 * self._desk.limits.dead_floor_s
+        self.hold_until_s = now + wait_s
+        self.words = f"{len(fallen)} nodes fell silent together"
+        self._desk.tell(
+            now,
+            "blackout",
+            "alarm",
+            f"{len(fallen)} of {present} nodes fell silent together: {some(fallen)}",
+            f"{self.shared_cause(fallen)}; nobody is declared dead for {wait_s:.0f} s",
+            data={"nodes": len(fallen), "present": present},
+        )
+
+    def shared_cause(self, nodes: set[str]) -> str:
+        """What these nodes share and no living node does, as a clause."""
+        members = self._desk.members
+        talking = [
+            member.place
+            for node, member in members.items()
+            if node not in nodes and member.liveness is Liveness.ALIVE
+        ]
+        return common_cause([members[node].place for node in sorted(nodes)], talking)
+
+    def end_hold(self, silent: set[str], now: float) -> None:
+        """The hold is over: tell, as one, what was found."""
+        self.hold_until_s = None
+        self.words = ""
+        if not silent:
+            self._desk.tell(now, "blackout-over", "info", "all that fell silent together answer again")
+            return
+        self._desk.tell(
+            now,
+            "nodes-dead",
+            "alarm",
+            f"{len(silent)} nodes are dead together: {some(silent)}",
+            self.shared_cause(silent),
+            data={"nodes": len(silent)},
+        )
