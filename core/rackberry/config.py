@@ -37,7 +37,9 @@ class BrokerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     1884
     """
 
-    host: Annotated[str, Meta(min_length=1, description="name or address of the broker")] = "127.0.0.1"
+    host: Annotated[str, Meta(min_length=1, description="name or address of the broker")] = (
+        "127.0.0.1"
+    )
     port: Annotated[int, Meta(ge=1, le=65535, description="8883 is usual with TLS")] = 1883
     root: Annotated[str, Meta(description="what stands in front of every topic")] = ROOT_DEFAULT
     username: Annotated[str, Meta(description="empty for none; a certificate needs none")] = ""
@@ -139,7 +141,8 @@ def _in_words(error: msgspec.ValidationError) -> str:
     text, _, where = str(error).partition(" - at `")
     where = where.removesuffix("`").removeprefix("$").removeprefix(".").removesuffix("`")
     text = text.replace("`", "")
-    return f"{where}: {text[0].lower()}{text[1:]}" if where else text
+    text = text[:1].lower() + text[1:]
+    return f"{where}: {text}" if where else text
 
 
 def _fields(shape: Any) -> dict[str, Any]:
@@ -179,7 +182,9 @@ def _check_keys(shape: Any, tree: Any, source: str, where: str) -> None:
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1)
             hint = f"did you mean {near[0]!r}? " if near else ""
-            raise ConfigError(f"{source}: unknown key {place!r}; {hint}Known here: {', '.join(known)}.")
+            raise ConfigError(
+                f"{source}: unknown key {place!r}; {hint}Known here: {', '.join(known)}."
+            )
         _check_keys(known[key], value, source, place)
 
 

@@ -57,7 +57,9 @@ class Inbox(Generic[EventT]):
             BaseException: the one that a reporting thread died of.
         """
         try:
-            event = self._queue.get(timeout=timeout_s) if timeout_s > 0 else self._queue.get_nowait()
+            event = (
+                self._queue.get(timeout=timeout_s) if timeout_s > 0 else self._queue.get_nowait()
+            )
         except queue.Empty:
             return None
         if self._failure is not None:

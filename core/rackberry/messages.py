@@ -52,7 +52,9 @@ class SensorInfo(Message, frozen=True, kw_only=True):
     name: Id
     kind: Annotated[Name, Meta(description="button, contact, motion, temperature, ...")]
     unit: Annotated[Name, Meta(description="of a reading's value; empty for states in words")] = ""
-    source: Annotated[Name, Meta(description="where it is wired: GPIO17, 1-wire 28-00000a1b2c3d")] = ""
+    source: Annotated[
+        Name, Meta(description="where it is wired: GPIO17, 1-wire 28-00000a1b2c3d")
+    ] = ""
     interval_s: Annotated[
         Interval | None, Meta(description="between readings; null when it reports changes only")
     ] = None
@@ -85,7 +87,9 @@ class NodeInfo(Message, frozen=True, kw_only=True):
     slot: Annotated[int, Meta(ge=0, le=10_000)] | None = None
     cores: Annotated[int, Meta(ge=1, le=4096)] | None = None
     memory_bytes: Bytes | None = None
-    pin_factory: Annotated[Name, Meta(description="of gpiozero: LGPIOFactory, MockFactory, ...")] = ""
+    pin_factory: Annotated[
+        Name, Meta(description="of gpiozero: LGPIOFactory, MockFactory, ...")
+    ] = ""
     sensors: Annotated[tuple[SensorInfo, ...], Meta(max_length=LIST_MAX)] = ()
     leds: Annotated[tuple[LedInfo, ...], Meta(max_length=LIST_MAX)] = ()
 
@@ -135,7 +139,9 @@ class Reading(Message, frozen=True, kw_only=True):
 
     value: Annotated[
         float | bool | Annotated[str, Meta(max_length=200)] | None,
-        Meta(description="the last good value, in the unit that `info` gives; null when there is none"),
+        Meta(
+            description="the last good value, in the unit that `info` gives; null when there is none"
+        ),
     ]
     quality: Quality
     error: Words | None = None
@@ -147,7 +153,9 @@ class NodeEvent(Message, frozen=True, kw_only=True):
 
     change: Annotated[Name, Meta(description="pressed, released, opened, closed, motion, still")]
     value: bool
-    held_s: Annotated[Seconds | None, Meta(description="how long the state before had lasted")] = None
+    held_s: Annotated[Seconds | None, Meta(description="how long the state before had lasted")] = (
+        None
+    )
 
 
 class LedReport(Message, frozen=True, kw_only=True):

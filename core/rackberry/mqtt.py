@@ -318,7 +318,12 @@ class Link:
             client.will_set(will.address.under(self._settings.root), payload, qos=1, retain=True)
 
     def _on_connect(
-        self, client: paho.Client, _userdata: object, _flags: Any, reason: ReasonCode, properties: Any
+        self,
+        client: paho.Client,
+        _userdata: object,
+        _flags: Any,
+        reason: ReasonCode,
+        properties: Any,
     ) -> None:
         if reason.is_failure:
             words = str(reason)
@@ -343,7 +348,12 @@ class Link:
         return SubscribeOptions(qos=self._read_qos) if self._v5 else self._read_qos
 
     def _on_disconnect(
-        self, _client: paho.Client, _userdata: object, _flags: Any, reason: ReasonCode, _properties: Any
+        self,
+        _client: paho.Client,
+        _userdata: object,
+        _flags: Any,
+        reason: ReasonCode,
+        _properties: Any,
     ) -> None:
         if self._connected:
             self._connected = False
@@ -352,7 +362,9 @@ class Link:
                 words = f"another client connected as {self._client_id!r}"
             self._inbox.put(LinkDown(words))
 
-    def _on_message(self, _client: paho.Client, _userdata: object, message: paho.MQTTMessage) -> None:
+    def _on_message(
+        self, _client: paho.Client, _userdata: object, message: paho.MQTTMessage
+    ) -> None:
         try:
             topic = message.topic
         except UnicodeDecodeError:
@@ -434,7 +446,9 @@ def _on_socket_open(_client: paho.Client, _userdata: object, sock: Any) -> None:
 
 def _is_kept(effect: LinkEffect) -> bool:
     return (
-        isinstance(effect, Publish) and not effect.address.route.retained and effect.qos_effective > 0
+        isinstance(effect, Publish)
+        and not effect.address.route.retained
+        and effect.qos_effective > 0
     )
 
 

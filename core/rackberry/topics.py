@@ -266,7 +266,9 @@ REPLY = Route(
     "reply", "reply/{client}", "master", False, 1, "the master's answer to a request", expiry_s=30
 )
 
-ROUTES: tuple[Route, ...] = tuple(value for value in list(globals().values()) if type(value) is Route)
+ROUTES: tuple[Route, ...] = tuple(
+    value for value in list(globals().values()) if type(value) is Route
+)
 
 _BY_SHAPE: dict[tuple[str | None, ...], Route] = {
     tuple(None if level.startswith("{") else level for level in route.pattern.split("/")): route

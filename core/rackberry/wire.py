@@ -104,7 +104,9 @@ class Stamper:
             )
         )
         if len(payload) > PAYLOAD_BYTES_MAX:
-            raise RefusalError(Cause.OVERSIZE, f"{publish.address.route.name}: {len(payload)} bytes")
+            raise RefusalError(
+                Cause.OVERSIZE, f"{publish.address.route.name}: {len(payload)} bytes"
+            )
         self._seqs[publish.address] = seq
         return payload
 
@@ -132,7 +134,9 @@ def decode(root: str, topic: str, payload: bytes, *, retained: bool = False) -> 
     except topics.UnknownTopicError as error:
         raise RefusalError(Cause.UNKNOWN_TOPIC, str(error)) from None
     if len(payload) > PAYLOAD_BYTES_MAX:
-        raise RefusalError(Cause.OVERSIZE, f"{len(payload)} bytes, accepted are {PAYLOAD_BYTES_MAX}")
+        raise RefusalError(
+            Cause.OVERSIZE, f"{len(payload)} bytes, accepted are {PAYLOAD_BYTES_MAX}"
+        )
     if retained and address.route.pattern.startswith(("cmd/", "request/")):
         raise RefusalError(Cause.RETAINED_COMMAND, "a command is news or nothing")
     try:

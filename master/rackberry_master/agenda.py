@@ -16,8 +16,8 @@ class Agenda:
     >>> agenda = Agenda()
     >>> agenda.schedule("node-1", 5.0)
     >>> agenda.schedule("node-1", 3.0)
-    >>> agenda.next_s, list(agenda.due(4.0)), agenda.next_s
-    (3.0, ['node-1'], inf)
+    >>> agenda.next_s, list(agenda.due(4.0)), list(agenda.due(9.0))
+    (3.0, ['node-1'], [])
     """
 
     def __init__(self) -> None:

@@ -37,7 +37,9 @@ FLUSH_S = 1.0
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the master; returns its exit code: 0 after a clean stop, 1 on an error, 2 on bad usage."""
     arguments = _parser().parse_args(argv)
-    logging.basicConfig(level=arguments.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(
+        level=arguments.log_level.upper(), format="%(levelname)s %(name)s: %(message)s"
+    )
     overrides: dict[str, Any] = {"state_dir": arguments.state_dir}
     try:
         if arguments.broker:
@@ -71,7 +73,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     inbox: Inbox[Any] = Inbox()
     link = Link(
-        settings.broker, settings.client_id, stamper, inbox, clock, chance, FILTERS, will=master.will
+        settings.broker,
+        settings.client_id,
+        stamper,
+        inbox,
+        clock,
+        chance,
+        FILTERS,
+        will=master.will,
     )
 
     def carry_out(effects: Sequence[Effect]) -> None:
@@ -102,10 +111,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="rackberry-master", description="The master of a rack.")
-    parser.add_argument("--config", metavar="FILE", help="TOML file; see rackberry config --defaults")
+    parser.add_argument(
+        "--config", metavar="FILE", help="TOML file; see rackberry config --defaults"
+    )
     parser.add_argument("--broker", metavar="HOST:PORT", help="overrides the configuration")
     parser.add_argument("--state-dir", metavar="DIR", help="overrides the configuration")
-    parser.add_argument("--log-level", default="info", choices=["debug", "info", "warning", "error"])
+    parser.add_argument(
+        "--log-level", default="info", choices=["debug", "info", "warning", "error"]
+    )
     parser.add_argument("--version", action="version", version=f"rackberry-master {__version__}")
     return parser
 

@@ -106,7 +106,9 @@ class Desk:
         data: dict[str, float | str | bool | None] | None = None,
     ) -> None:
         """Record and publish an event."""
-        self.out += self.chronicle.tell(now, self.people_ms(), kind, severity, words, why, node, data)
+        self.out += self.chronicle.tell(
+            now, self.people_ms(), kind, severity, words, why, node, data
+        )
 
     def refuse(self, cause: str) -> None:
         """Count something that was not acted upon."""

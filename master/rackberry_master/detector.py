@@ -28,7 +28,9 @@ import math
 from dataclasses import dataclass
 
 WINDOW = 1000  # gaps: 500 s at the default beat; long enough for a tail, short enough to forget
-REFRESH_BEATS = 16  # the limits move slowly; computing them at every beat would cost more than it tells
+REFRESH_BEATS = (
+    16  # the limits move slowly; computing them at every beat would cost more than it tells
+)
 R_MIN = 1e-6
 MISTAKE_INTERVAL_S = 30 * 24 * 3600.0
 
@@ -71,7 +73,9 @@ class Pulse:
         self.interval_s = interval_s
         self._beats = 0
         self.mean_s = interval_s
-        self.variance_s2 = (0.1 * interval_s) ** 2 / 3  # the jitter that every agent adds on purpose
+        self.variance_s2 = (
+            0.1 * interval_s
+        ) ** 2 / 3  # the jitter that every agent adds on purpose
         self.late = 0.0
         self._refresh()
 

@@ -62,9 +62,7 @@ def last_words(vitals: Vitals | None, *, by_will: bool, under_voltage_ago_s: flo
             return f"it had {free / 2**20:.0f} MiB of memory left: look for what ate the rest"
     if by_will:
         return "its connection broke without a goodbye: the agent was killed, or crashed"
-    return (
-        "its connection did not break, it just went quiet: power cut, frozen, or cut off by the network"
-    )
+    return "its connection did not break, it just went quiet: power cut, frozen, or cut off by the network"
 
 
 def account_of_return(*, boot_before: str, boot_now: str, same_process: bool, gone_s: float) -> str:

@@ -191,7 +191,9 @@ class Hearing:
         self.hold_until_s = None
         self.words = ""
         if not silent:
-            self._desk.tell(now, "blackout-over", "info", "all that fell silent together answer again")
+            self._desk.tell(
+                now, "blackout-over", "info", "all that fell silent together answer again"
+            )
             return
         self._desk.tell(
             now,

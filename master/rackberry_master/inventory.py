@@ -26,7 +26,8 @@ class Place(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     node: Annotated[Id, Meta(description="node id, as the agent is configured")]
     rack: Annotated[Name, Meta(description="name of the rack")] = ""
     slot: (
-        Annotated[int, Meta(ge=0, le=10_000, description="position in the rack, from the top")] | None
+        Annotated[int, Meta(ge=0, le=10_000, description="position in the rack, from the top")]
+        | None
     ) = None
     role: Annotated[Name, Meta(description="what it is for: master, balancer, disk tests, ...")] = (
         "node"

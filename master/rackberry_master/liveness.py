@@ -136,7 +136,9 @@ class LivenessRules:
             rule = f"its connection broke and it did not come back within {grace_s:.1f} s"
         else:
             silent_s = now - pulse.last_s
-            rule = f"silent for {silent_s:.1f} s, longer than its limit of {pulse.dead_after_s:.1f} s"
+            rule = (
+                f"silent for {silent_s:.1f} s, longer than its limit of {pulse.dead_after_s:.1f} s"
+            )
         member.reason = f"{rule}; {cause}"
         quarantine_s = member.note_death(now)
         self._desk.announce(member)
@@ -325,7 +327,8 @@ class LivenessRules:
             if member.liveness is Liveness.SUSPECT
             and (
                 self._will_expired(member, now)
-                or now - max(member.pulse.last_s, self._hearing.floor_s) >= member.pulse.dead_after_s
+                or now - max(member.pulse.last_s, self._hearing.floor_s)
+                >= member.pulse.dead_after_s
             )
         }
         for node in sorted(silent):

@@ -192,7 +192,9 @@ class Master:
             holding=self._hearing.words,
         )
         self._lag_worst_s = 0.0
-        self._desk.out.append(Publish(topics.MASTER_HEALTH.at(), health, interval_s=self._interval_s))
+        self._desk.out.append(
+            Publish(topics.MASTER_HEALTH.at(), health, interval_s=self._interval_s)
+        )
 
     def _publish_self(self, status: Literal["online", "left"], reason: str = "") -> None:
         state = MasterState(status=status, term=self.term, reason=reason)
@@ -253,7 +255,9 @@ class Master:
             return
         self._desk.announce(member)
         if health.condition is Condition.OK:
-            self._desk.tell(now, "node-well", "info", f"{member.node} is well again", node=member.node)
+            self._desk.tell(
+                now, "node-well", "info", f"{member.node} is well again", node=member.node
+            )
             return
         self._desk.tell(
             now,

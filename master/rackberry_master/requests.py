@@ -69,7 +69,12 @@ class Requests:
         del self._desk.members[member.node]
         self._desk.agenda.drop(member.node)
         self._desk.out.append(Drop(member.node))
-        for route in (topics.NODE_STATE, topics.NODE_INFO, topics.NODE_HEALTH, topics.MASTER_VERDICT):
+        for route in (
+            topics.NODE_STATE,
+            topics.NODE_INFO,
+            topics.NODE_HEALTH,
+            topics.MASTER_VERDICT,
+        ):
             member.addresses.add(route.at(member.node))
         for address in sorted(member.addresses, key=lambda given: (given.route.name, given.ids)):
             self._desk.out.append(Clear(address))

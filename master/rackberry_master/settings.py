@@ -15,11 +15,14 @@ class DetectorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     dead_floor_s: Annotated[
         float,
         Meta(
-            ge=1, le=60, description="least silence that is death; lower finds more, and more wrongly"
+            ge=1,
+            le=60,
+            description="least silence that is death; lower finds more, and more wrongly",
         ),
     ] = 2.5
     dead_ceiling_s: Annotated[
-        float, Meta(ge=2, le=600, description="most silence that is not death, however bad the link")
+        float,
+        Meta(ge=2, le=600, description="most silence that is not death, however bad the link"),
     ] = 10.0
     will_grace_s: Annotated[
         float,
@@ -46,16 +49,19 @@ class DetectorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 class MasterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The master's configuration."""
 
-    state_dir: Annotated[str, Meta(min_length=1, description="where the master's memory is kept")] = (
-        "/var/lib/rackberry"
-    )
+    state_dir: Annotated[
+        str, Meta(min_length=1, description="where the master's memory is kept")
+    ] = "/var/lib/rackberry"
     inventory_file: Annotated[str, Meta(description="TOML file of [[nodes]]; empty for none")] = ""
-    client_id: Annotated[str, Meta(min_length=1, max_length=63, description="on the broker")] = "master"
-    interval_s: Annotated[
-        float, Meta(ge=0.1, le=0.5, description="between the master's own beats, which prove its link")
-    ] = 0.5
-    events_kept: Annotated[int, Meta(ge=100, le=10_000_000, description="in the event log on disk")] = (
-        100_000
+    client_id: Annotated[str, Meta(min_length=1, max_length=63, description="on the broker")] = (
+        "master"
     )
+    interval_s: Annotated[
+        float,
+        Meta(ge=0.1, le=0.5, description="between the master's own beats, which prove its link"),
+    ] = 0.5
+    events_kept: Annotated[
+        int, Meta(ge=100, le=10_000_000, description="in the event log on disk")
+    ] = 100_000
     broker: BrokerSettings = BrokerSettings()
     detector: DetectorSettings = DetectorSettings()

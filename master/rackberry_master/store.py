@@ -49,7 +49,9 @@ class Store:
             self._db.executescript(SCHEMA)
             self._check_version()
         except (OSError, sqlite3.Error) as error:
-            raise StoreError(f"the master's memory {self._path} cannot be opened: {error}") from error
+            raise StoreError(
+                f"the master's memory {self._path} cannot be opened: {error}"
+            ) from error
 
     def _check_version(self) -> None:
         found = self._get_meta("schema")
@@ -103,14 +105,17 @@ class Store:
                         self._db.execute("DELETE FROM members WHERE node = ?", (node,))
                     case Log(event=event):
                         self._db.execute(
-                            "INSERT OR REPLACE INTO events VALUES (?, ?)", (event.number, encode(event))
+                            "INSERT OR REPLACE INTO events VALUES (?, ?)",
+                            (event.number, encode(event)),
                         )
                         self._prune(event.number)
             self._db.execute("COMMIT")
         except sqlite3.Error as error:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
-            raise StoreError(f"the master's memory {self._path} cannot be written: {error}") from error
+            raise StoreError(
+                f"the master's memory {self._path} cannot be written: {error}"
+            ) from error
 
     def _prune(self, newest: int) -> None:
         self._since_pruning += 1

@@ -47,7 +47,9 @@ def find_mosquitto() -> str:
     # Debian keeps daemons in /usr/sbin, which an ordinary user's PATH lacks.
     found = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
     if found is None:
-        raise BrokerMissingError("mosquitto is not installed.  Type:  sudo apt-get install mosquitto")
+        raise BrokerMissingError(
+            "mosquitto is not installed.  Type:  sudo apt-get install mosquitto"
+        )
     return found
 
 

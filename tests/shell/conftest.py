@@ -64,7 +64,9 @@ class Observer:
                     index += 1
                 left = deadline - time.monotonic()
                 if left <= 0:
-                    tail = [(topic, payload.get("data")) for _, topic, payload, _ in self.seen[-15:]]
+                    tail = [
+                        (topic, payload.get("data")) for _, topic, payload, _ in self.seen[-15:]
+                    ]
                     pytest.fail(f"not seen within {timeout_s} s; the last messages were {tail}")
                 self._news.wait(left)
 

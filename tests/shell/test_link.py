@@ -88,7 +88,8 @@ def test_each_session_has_its_own_will(
         sock = peer.link._client.socket()
         sock.shutdown(2)
         _, _, will, _ = observer.wait_for(
-            lambda topic, p: topic.endswith("n1/state") and p["data"]["status"] == "offline", since=mark
+            lambda topic, p: topic.endswith("n1/state") and p["data"]["status"] == "offline",
+            since=mark,
         )
         assert (will["incarnation"], will["session"]) == ("0badcafe", session)
         assert peer.wait_for(LinkDown).kind == "lost"
@@ -119,7 +120,9 @@ def test_nothing_goes_out_before_the_birth_and_the_newest_edges_survive_an_outag
     assert ours[0][0].endswith("n1/state"), "the birth comes first"
     held = [data["held_s"] for topic, data in ours if "/event/" in topic]
     assert held == [float(n) for n in range(50, KEPT_MAX + 50)] + [9999.0]
-    assert not [topic for topic, _ in ours if topic.endswith("/health")], "old heartbeats are no news"
+    assert not [topic for topic, _ in ours if topic.endswith("/health")], (
+        "old heartbeats are no news"
+    )
     assert peer.link.dropped == 50
 
 
