@@ -56,7 +56,7 @@ def instances(shape: Any) -> st.SearchStrategy[Any]:
                 optional = {k: build(v) for k, v in node["properties"].items() if k not in required}
                 return st.fixed_dictionaries(required, optional=optional)
             case "object":
-                keys = build(node.get("propertyNames", {"type": "string"}))
+                keys = build({"type": "string", **node.get("propertyNames", {})})
                 return st.dictionaries(keys, build(node["additionalProperties"]), max_size=3)
         raise AssertionError(f"the contract uses a shape this test does not know: {node}")
 
