@@ -72,12 +72,15 @@ class VitalsReader:
         return out
 
     def _cpu(self) -> dict[str, Any]:
+        ticks = self._cpu_ticks()
+        if not ticks:
+            raise ValueError("/proc/stat has no line of cpu")
+        if not ticks["cpu"][1]:
+            raise ValueError("no time has passed since the last reading")
         shares = {
             name: round(min(100.0, 100 * busy / all_), 1) if all_ else 0.0
-            for name, (busy, all_) in self._cpu_ticks().items()
+            for name, (busy, all_) in ticks.items()
         }
-        if "cpu" not in shares:
-            raise ValueError("/proc/stat has no line of cpu")
         cores = tuple(share for name, share in shares.items() if name != "cpu")
         return {"cpu_percent": shares["cpu"], "cpu_percent_per_core": cores[:256]}
 
