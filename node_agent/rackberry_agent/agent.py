@@ -162,6 +162,9 @@ class Agent:
         self._verdict: Verdict | None = None
         self._stale: set[str] = set()
         self._light_due_s = now
+        self._unread = 0
+        self._report_due = False
+        self._stopping: str | None = None
         self.dropped = 0
         """Messages that the link gave up; the shell keeps this current."""
 
@@ -210,8 +213,8 @@ class Agent:
                 self._on_brightness(event)
             case Stop():
                 self._stop(event.reason)
-                return out
-        self._show(now)
+        if self._stopping is None:
+            self._show(now)
         return out
 
     # --- rhythms ----------------------------------------------------------------------------------
@@ -339,17 +342,33 @@ class Agent:
 
     def _show(self, now: float) -> None:
         if self._leds.show(self._light(), now, self._people_ms()):
-            self._out += self._leds.due(now)
-            if self._link_up:
-                self._publish_leds()
+            self._report_due = True
+            self._light_due_s = now
+        if now >= self._light_due_s:
+            self._set(self._leds.due(now))
             self._light_due_s = self._leds.next_s(now)
-        elif now >= self._light_due_s:
-            self._out += self._leds.due(now)
-            self._light_due_s = self._leds.next_s(now)
+            self._report_when_read()
+
+    def _set(self, wishes: list[SetBrightness]) -> None:
+        self._unread += len(wishes)
+        self._out += wishes
 
     def _on_brightness(self, event: BrightnessRead) -> None:
+        self._unread -= 1
         if self._leds.read_back(event.led, event.colour, event.brightness, event.error):
-            self._publish_leds()
+            self._report_due = True
+        self._report_when_read()
+
+    def _report_when_read(self) -> None:
+        """Report a change once all its pins have been read back: what they show, not what they were."""
+        if self._unread > 0:
+            return
+        if self._report_due:
+            self._report_due = False
+            if self._link_up:
+                self._publish_leds()
+        if self._stopping is not None:
+            self._out.append(Exit(self._stopping))
 
     def _publish_leds(self) -> None:
         for name, report in self._leds.report().items():
@@ -402,7 +421,11 @@ class Agent:
         self._say(topics.NODE_REPLY, reply)
 
     def _stop(self, reason: str) -> None:
+        """Goodbye, LEDs off, and out once the pins have been read back dark."""
+        if self._stopping is not None:
+            return
+        self._stopping = reason
         self._say(topics.NODE_STATE, NodeState(status="left", reason=reason))
-        self._out += self._leds.dark()
-        self._publish_leds()
-        self._out.append(Exit(reason))
+        self._report_due = True
+        self._set(self._leds.dark())
+        self._report_when_read()
