@@ -39,9 +39,9 @@ class Bed:
 
     def livenesses_seen(self, since: int = 0) -> set[str]:
         return {
-            payload["data"]["liveness"]
+            str(data_of(payload)["liveness"])
             for _, topic, payload, _ in self.observer.seen[since:]
-            if "/master/verdict/" in topic and payload
+            if "/master/verdict/" in topic and "liveness" in data_of(payload)
         }
 
     def wait_beats(self, nodes: list[str], since: int, timeout_s: float = 10.0) -> None:
@@ -188,7 +188,9 @@ def test_rubbish_on_every_topic_changes_nothing(bed: Bed) -> None:
 
     wanted = {"not-json", "wrong-shape", "unknown-version", "oversize", "unknown-topic"}
     bed.observer.wait_for(
-        lambda t, p: t.endswith("v1/master/health") and wanted <= data_of(p).get("refused", {}).keys(),
+        lambda t, p: (
+            t.endswith("v1/master/health") and wanted <= data_of(p).get("refused", {}).keys()
+        ),
         since=mark,
     )
     bed.observer.wait_for(
