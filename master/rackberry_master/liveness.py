@@ -188,7 +188,7 @@ class LivenessRules:
             member.return_due_s = now + RETURN_WAIT_S
         member.incarnation, member.session = fact.incarnation, fact.session
         member.pulse.heard(now)
-        self.evidence(member, Evidence.REBIRTH, now)
+        self.evidence(member, Evidence.REBIRTH if before else Evidence.BEAT, now)
         self.schedule(member, now)
         if returned:
             self._former_life(member, before, now)

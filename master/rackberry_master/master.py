@@ -333,8 +333,8 @@ class Master:
         if member.edges_budget < 1:
             return  # a bouncing contact must not write the log full
         member.edges_budget -= 1
-        held = "" if edge.held_s is None else f" after {edge.held_s:.0f} s"
-        words = f"{member.node}: {fact.address.second} {edge.change}{held}"
+        held = "" if edge.held_s is None else f", after {edge.held_s:.0f} s"
+        words = f"{member.node} {fact.address.second}: {edge.change}{held}"
         self._desk.tell(now, "sensor-edge", "info", words, node=member.node)
 
     def _on_other(self, member: Member, fact: Received, _now: float) -> None:

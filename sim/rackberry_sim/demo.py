@@ -113,7 +113,7 @@ class Demo:
             '[pins]\nfactory = "mock"\n'
             '[inputs.button]\nkind = "button"\npin = 27\n'
             '[inputs.door]\nkind = "contact"\npin = 17\npull = "up"\nactive = "high"\n'
-            '[inputs.motion]\nkind = "motion"\npin = 25\npull = "down"\nactive = "high"\n'
+            '[inputs.pir]\nkind = "motion"\npin = 25\npull = "down"\nactive = "high"\n'
             "[leds.status]\npins = { red = 22, amber = 23, green = 24 }\n"
             f'[onewire.air]\ndevice = "{device}"\n',
             encoding="utf-8",
