@@ -425,6 +425,8 @@ class Agent:
         self._exit_when_dark(now)
 
     def _on_last_moments(self, event: Event, now: float) -> None:
+        if self._exit_due_s == float("inf"):
+            return
         if isinstance(event, BrightnessRead):
             self._on_brightness(event, now)
         elif isinstance(event, LinkDown):
@@ -435,4 +437,5 @@ class Agent:
         if self._unread <= 0 or now >= self._exit_due_s:
             self._unread = 0
             self._report_when_read()
+            self._exit_due_s = float("inf")
             self._out.append(Exit(self._stopping or "done"))

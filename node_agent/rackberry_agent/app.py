@@ -3,7 +3,8 @@
 Theory of operation: see `rackberry.loop`. Two threads read the world: one polls inputs and vitals,
 which is quick; one reads 1-wire sensors, which blocks. Both only put facts into the inbox. LEDs are set
 by the owner thread, so no two blinks race. Whatever fails ends the process with a traceback, and the
-service manager starts it again; the pins are made safe on every way out.
+service manager starts it again; the pins are made safe on every way out. A clean end disconnects; an
+end by an exception does not, so that the broker publishes the last will.
 """
 
 import argparse
@@ -19,15 +20,15 @@ from typing import Any
 
 from rackberry import __version__
 from rackberry.clock import Clock, SystemClock, new_incarnation, system_random
-from rackberry.config import ConfigError, load, parse_host_port
+from rackberry.config import BrokerSettings, ConfigError, load, parse_host_port
 from rackberry.loop import Inbox, run, thread
 from rackberry.messages import LedInfo, NodeInfo, SensorInfo
 from rackberry.mqtt import Link
-from rackberry.ports import Clear, Publish, Stop
+from rackberry.ports import Clear, LinkDown, LinkUp, Publish, Stop
 from rackberry.topics import BadIdError, check_id
 from rackberry.wire import Stamper
 from rackberry_agent.agent import Agent, NodeSpec, filters
-from rackberry_agent.facts import Effect, ValueRead, VitalsRead
+from rackberry_agent.facts import ClockRead, Effect, Event, ValueRead, VitalsRead
 from rackberry_agent.leds import SetBrightness
 from rackberry_agent.onewire import Ds18b20, OneWireError
 from rackberry_agent.pins import PinError, Pins, make_factory
@@ -54,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     inbox: Inbox[Any] = Inbox()
     try:
         factory = make_factory(settings.pins.factory)
-        pins = Pins(settings, factory, inbox.put)
+        pins = Pins(settings, factory, inbox.put, lambda: inbox.backlog)
     except PinError as error:
         print(f"rackberry-agent: {error}", file=sys.stderr)
         return 1
@@ -67,8 +68,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def serve(settings: AgentSettings, node: str, pins: Pins, inbox: Inbox[Any]) -> None:
     """Run the agent of `node` on these pins until a signal or a command stops it."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda given, _: inbox.put(_stop_by(given)))
     try:
-        os.nice(settings.nice)  # a heartbeat must not wait for the work that it reports on
+        # A heartbeat must not wait for the work that it reports on.
+        os.setpriority(os.PRIO_PROCESS, 0, settings.nice)
     except OSError:
         log.info("not allowed to run at nice %d; going on without", settings.nice)
     clock = SystemClock()
@@ -87,22 +91,50 @@ def serve(settings: AgentSettings, node: str, pins: Pins, inbox: Inbox[Any]) -> 
                 inbox.put(pins.set(effect))
         agent.dropped = link.dropped
 
-    def stop(number: int, _frame: object) -> None:
-        inbox.put(Stop(f"stopped by {signal.Signals(number).name}"))
-
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, stop)
     ended = threading.Event()
     wake = Stop("a reading thread died")
     thread("poll", lambda: _poll(settings, pins, inbox, clock, ended), inbox, wake)
-    if settings.onewire:
+    if any(given.enabled for given in settings.onewire.values()):
         thread("onewire", lambda: _read_onewire(settings, inbox, clock, ended), inbox, wake)
     link.start()
     try:
-        run(agent, inbox, clock, carry_out)
+        reason = run(Narrator(agent, settings.broker), inbox, clock, carry_out)
     finally:
         ended.set()
-        link.stop(FLUSH_S)
+    if not link.stop(FLUSH_S):
+        log.info("the broker did not take the goodbye within %.0f s", FLUSH_S)
+    log.info("ended: %s", reason)
+
+
+class Narrator:
+    """Tells the log of the process how the link fares, once a change; decides nothing."""
+
+    def __init__(self, agent: Agent, broker: BrokerSettings) -> None:
+        self._agent = agent
+        self._where = f"{broker.host}:{broker.port}"
+        self._told = ""
+
+    def next_deadline(self) -> float:
+        """The core's own."""
+        return self._agent.next_deadline()
+
+    def handle(self, event: Event, now: float) -> list[Effect]:
+        """The core's own, with a line in the log when the link changed."""
+        if isinstance(event, LinkUp):
+            self._tell(logging.INFO, f"connected to the broker at {self._where}")
+        elif isinstance(event, LinkDown):
+            doing = {"refused": "the broker refused us: "}.get(event.kind, "")
+            self._tell(logging.WARNING, f"{doing}{event.reason}; trying again")
+        return self._agent.handle(event, now)
+
+    def _tell(self, level: int, words: str) -> None:
+        if words != self._told:  # a broker that stays away is one line, not one a second
+            self._told = words
+            log.log(level, "%s", words)
+
+
+def _stop_by(number: int) -> Stop:
+    return Stop(f"stopped by {signal.Signals(number).name}")
 
 
 def _poll(
@@ -115,6 +147,7 @@ def _poll(
         if clock.now() >= vitals_due_s:
             vitals_due_s = clock.now() + settings.vitals_s
             inbox.put(VitalsRead(vitals.read()))
+            inbox.put(ClockRead(clock_synced()))
         if ended.wait(settings.pins.poll_s):
             return
 
@@ -126,6 +159,7 @@ def _read_onewire(
     sensors = {
         name: (Ds18b20(directory, given.device), given.interval_s)
         for name, given in settings.onewire.items()
+        if given.enabled
     }
     due = dict.fromkeys(sensors, clock.now())
     while not ended.is_set():
@@ -143,10 +177,12 @@ def _read_onewire(
 def node_spec(settings: AgentSettings, node: str, pin_factory: str) -> NodeSpec:
     """What the configuration makes of this machine."""
     contacts = {
-        name: Contact(given.kind, given.active == "high", given.settle_s)
+        name: Contact(given.kind, given.active == "high", given.settle_s, not given.enabled)
         for name, given in settings.inputs.items()
     }
-    gauges = {name: Gauge(given.interval_s) for name, given in settings.onewire.items()}
+    gauges = {
+        name: Gauge(given.interval_s, not given.enabled) for name, given in settings.onewire.items()
+    }
     sensors = [
         SensorInfo(name=name, kind=given.kind, source=f"GPIO{given.pin}")
         for name, given in settings.inputs.items()
