@@ -217,6 +217,8 @@ def node_spec(settings: AgentSettings, node: str, pin_factory: str) -> NodeSpec:
 
 
 def _settings(arguments: argparse.Namespace) -> tuple[AgentSettings, str]:
+    if arguments.node is not None:
+        check_id(arguments.node, "node id")
     overrides: dict[str, Any] = {"node": arguments.node, "pins.factory": arguments.pins}
     if arguments.broker:
         overrides["broker.host"], overrides["broker.port"] = parse_host_port(arguments.broker)
