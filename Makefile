@@ -18,6 +18,7 @@ $(STAMP): pyproject.toml deploy/ensure-debian
 	deploy/ensure-debian python3-venv:ensurepip mosquitto:mosquitto mosquitto-clients:mosquitto_sub tmux:tmux
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(BIN)/python -m compileall -q core node_agent master tui sim
 	touch $@
 
 demo: $(STAMP)
