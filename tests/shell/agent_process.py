@@ -14,9 +14,9 @@ from typing import Any
 
 from rackberry.config import load
 from rackberry.loop import Inbox
-from rackberry_agent.app import serve
 from rackberry_agent.facts import LevelRead
 from rackberry_agent.pins import Pins, make_factory
+from rackberry_agent.process import serve
 from rackberry_agent.settings import AgentSettings
 from rackberry_sim import fake_rpi_gpio
 
