@@ -156,6 +156,9 @@ class Held:
     """An attempt that is queued or running here."""
 
     run: Run
+    incarnation: str
+    up_ms: int
+    arrived_s: float
     stage: Stage = "queued"
     began_s: float = NEVER
     progress: float | None = None
@@ -206,6 +209,7 @@ class Attempts:
         self._fence_s = 10.0
         self._safe = True
         self._stopping = False
+        self._now = float("-inf")
         self._out: list[Effect] = []
         self.refused: dict[str, int] = {}
         """Runs that were not begun, by cause."""
@@ -215,6 +219,7 @@ class Attempts:
     def handle(self, event: Event, now: float) -> list[Effect]:
         """Apply a fact; returns what is to be done, in order."""
         self._out = []
+        self._now = now
         match event:
             case RunGiven():
                 self._run(event, now)
@@ -245,6 +250,8 @@ class Attempts:
             due_s = min(due_s, self._lease_until_s)
         for held in self._held.values():
             due_s = min(due_s, held.told_s)
+            if held.stage == "queued" and self._now < self._contact.settled_s:
+                due_s = min(due_s, self._contact.settled_s)
         return due_s
 
     def running(self) -> tuple[Running, ...]:
@@ -286,7 +293,7 @@ class Attempts:
         for (job, token), held in list(self._held.items()):
             if job == run.job:
                 self._end(token, held, "cancelled", f"attempt {run.token} takes its place", now)
-        self._held[key] = Held(run)
+        self._held[key] = Held(run, event.incarnation, event.up_ms, now)
         self._safe = False
         self._out.append(LeaseUntil(self._lease_until_s))
 
@@ -427,9 +434,15 @@ class Attempts:
 
     def _begin_next(self, now: float) -> None:
         free = self.free_slots
-        if not free or self._stopping:
+        if not free or self._stopping or now < self._contact.settled_s:
             return
         for held in self._queued():
+            # Judged again: by now the measure is better than it may have been when the run came.
+            age_s = self._contact.age_s(held.incarnation, held.up_ms, held.arrived_s)
+            if held.arrived_s < self._contact.settled_s and age_s > STALE_RUN_S:
+                del self._held[held.run.job, held.run.token]
+                self._refuse(held.run, "stale-run", f"it came {age_s:.0f} s after it was sent")
+                continue
             if not any(
                 other.stage == "running" and other.run.job == held.run.job
                 for other in self._held.values()

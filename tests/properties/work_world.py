@@ -198,6 +198,8 @@ class World:
         node.incarnation += 1
         node.executing.clear()  # workers die with their agent
         node.dying.clear()
+        node.up.clear()  # a new connection: the broker keeps nothing for the old one
+        node.down.clear()
         node.attempts = self._new_attempts(name, node.disk)
         self.tell_node(node, agent.Reconnected())
 
