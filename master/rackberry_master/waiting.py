@@ -113,6 +113,16 @@ class WaitingQueue:
                 _, _, priority, born_s = self._held[job]
                 yield Head(submitter, shape, job, priority, born_s)
 
+    def some_of(self, shape: Shape, most: int) -> list[str]:
+        """Up to `most` waiting jobs of a shape, those in front among them."""
+        found: list[str] = []
+        for shapes in self._heaps.values():
+            heap = shapes.get(shape, ())
+            found += [job for _, _, job in heap[: most - len(found)] if job in self._held]
+            if len(found) >= most:
+                break
+        return found
+
     def urgency(self, head: Head, now: float) -> float:
         """Priority of a head, raised by its submitter's time without service."""
         since_s = max(head.born_s, self.served_s.get(head.submitter, head.born_s))
