@@ -244,7 +244,7 @@ def measure(kind: str, count: int, seed: int) -> Iterator[tuple[str, float]]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--jobs-per-slot", type=int, default=40)
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, default=9)
     options = parser.parse_args()
     slots = sum(slots for _, slots in rack().values())
     count = options.jobs_per_slot * slots

@@ -34,7 +34,9 @@ class Work(RuleBasedStateMachine):
         crash=st.sampled_from(["", "", "", "before", "after"]),
         deadline_s=st.sampled_from([None, None, None, 5.0]),
     )
-    def submit(self, on_loss: Any, after: int | None, key: str, crash: str, deadline_s: Any) -> None:
+    def submit(
+        self, on_loss: Any, after: int | None, key: str, crash: str, deadline_s: Any
+    ) -> None:
         needed = self._job(after) if after is not None else None
         state = self.world.store[needed].state if needed else None
         usable = needed and state not in {jobs.JobState.FAILED, jobs.JobState.CANCELLED}
@@ -123,39 +125,35 @@ Work.TestCase.settings = settings(
 TestWork = Work.TestCase
 
 
+def strike(world: World, chance: Random, number: int) -> None:
+    name = chance.choice(["n0", "n1", "n2"])
+    kind = chance.randrange(16)
+    if kind < 5:
+        on_loss: Any = chance.choice(["rerun", "exclusive", "hold"])
+        request = Submit(id=f"r{number}", client="ann", handler="work", on_loss=on_loss)
+        world.submit(request, chance.choice(["", "", "before", "after"]))
+    elif kind < 7:
+        setattr(world.nodes[name], "stalled" if kind == 5 else "frozen", True)
+    elif kind < 11:
+        (world.cut, world.heal, world.kill_node, world.boot)[kind - 7](name)
+    elif kind == 11:
+        world.restart_master(chance.choice([0.0, 2.0, 15.0]))
+    elif kind == 12 and world.master_up:
+        world.place(duplicate=True)
+    elif kind == 13 and world.store:
+        world.cancel(chance.choice(sorted(world.store)))
+    elif kind == 14:
+        world.tell_master(jobs.Evicted(name))
+    else:
+        world.heal(name)
+
+
 def storm(seed: int, steps: int = 60) -> World:
     """One random life of a rack, reproduced by its seed."""
     world, chance = World(seed), Random(seed)
     world.step(1.0)
     for number in range(steps):
-        name = chance.choice(["n0", "n1", "n2"])
-        match chance.randrange(16):
-            case 0 | 1 | 2 | 3 | 4:
-                on_loss: Any = chance.choice(["rerun", "exclusive", "hold"])
-                request = Submit(id=f"r{number}", client="ann", handler="work", on_loss=on_loss)
-                world.submit(request, chance.choice(["", "", "before", "after"]))
-            case 5:
-                world.cut(name)
-            case 6:
-                world.nodes[name].stalled = True
-            case 7:
-                world.nodes[name].frozen = True
-            case 8 | 9:
-                world.heal(name)
-            case 10:
-                world.kill_node(name)
-            case 11:
-                world.boot(name)
-            case 12:
-                world.restart_master(chance.choice([0.0, 2.0, 15.0]))
-            case 13:
-                if world.master_up:
-                    world.place(duplicate=True)
-            case 14:
-                if world.store:
-                    world.cancel(chance.choice(sorted(world.store)))
-            case 15:
-                world.tell_master(jobs.Evicted(name))
+        strike(world, chance, number)
         world.step(chance.choice([0.25, 0.5, 2.0, 5.0, 13.0]))
     world.converge()
     return world
