@@ -11,6 +11,7 @@ import ctypes
 import os
 import signal
 from pathlib import Path
+from typing import NamedTuple
 
 PR_SET_CHILD_SUBREAPER = 36
 MARK = "RACKBERRY_ATTEMPT_WORKER"
@@ -22,18 +23,39 @@ ROUNDS_MAX = (
 def become_subreaper() -> bool:
     """Orphans below this process fall to it; False where the kernel does not know how."""
     try:
-        return ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
+        return bool(ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0)
     except (OSError, AttributeError):
         return False
 
 
 def children(pid: int) -> list[int]:
     """The children of a process, of all its threads; nothing when it is gone."""
+    if not Path(f"/proc/self/task/{os.getpid()}/children").exists():
+        return [given for given in _everybody() if (stat := _stat(given)) and stat.parent == pid]
     found: list[int] = []
     for path in Path(f"/proc/{pid}/task").glob("*/children"):
         with contextlib.suppress(OSError):
             found += map(int, path.read_text().split())
     return found
+
+
+class _Stat(NamedTuple):
+    state: str
+    parent: int
+    session: int
+
+
+def _everybody() -> list[int]:
+    return [int(name) for name in os.listdir("/proc") if name.isdecimal()]
+
+
+def _stat(pid: int) -> _Stat | None:
+    """From /proc/PID/stat (proc(5)); the name in brackets may hold anything, so it is cut off first."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+        return _Stat(fields[0], int(fields[1]), int(fields[3]))
+    except (OSError, IndexError, ValueError):
+        return None
 
 
 def descendants(pid: int) -> list[int]:
@@ -78,14 +100,26 @@ def reap(pids: list[int]) -> None:
 
 
 def orphans(known: set[int]) -> list[int]:
-    """Children of this process that stem from a worker and are none of `known`."""
+    """Children of this process that stem from a worker and are none of `known`.
+
+    The living bear the mark of a worker in their environment; of the dead that wait to be reaped only
+    the session is left, which is not ours.
+    """
     found = []
     for pid in children(os.getpid()):
-        if pid not in known:
-            with contextlib.suppress(OSError):
-                if MARK.encode() in Path(f"/proc/{pid}/environ").read_bytes():
-                    found.append(pid)
+        stat = _stat(pid)
+        if pid in known or stat is None:
+            continue
+        if stat.session != os.getsid(0) if stat.state == "Z" else _marked(pid):
+            found.append(pid)
     return found
+
+
+def _marked(pid: int) -> bool:
+    try:
+        return MARK.encode() + b"=" in Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return False
 
 
 def memory_bytes(pid: int) -> int:

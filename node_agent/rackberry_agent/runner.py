@@ -1,0 +1,496 @@
+"""Runs attempts in warm worker processes, and ends them whatever they do.
+
+Theory of operation: one thread owns the workers. It waits for their words, for what they print, and for
+orders (`begin`, `kill`, `lease_until`), which any thread may give. It reports `Progressed` and `Ended`;
+`Ended` means that no process of the attempt is left, so the next attempt may touch what this one touched.
+
+An attempt is ended in three steps: SIGTERM to the group, after GRACE_S SIGKILL to everything that stems
+from the worker, and then a look for orphans, which fall to the agent because it is a subreaper. A fence
+skips the first step. Four times a second the attempts that are at it for longer are watched: time limit,
+memory of all their processes together, number of processes, size of their scratch directory.
+
+What holds when the agent itself is stopped or killed is the sentinel's part.
+"""
+
+import contextlib
+import logging
+import os
+import queue
+import selectors
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from rackberry.clock import Clock, SystemClock
+from rackberry.messages import TAIL_BYTES_MAX, AttemptReport, Outcome, Run
+from rackberry_agent.attempts import Ended, Progressed
+from rackberry_agent.handlers import Policy
+from rackberry_agent.processes import (
+    MARK,
+    become_subreaper,
+    descendants,
+    kill_below,
+    memory_bytes,
+    orphans,
+    reap,
+)
+from rackberry_agent.worker import Answer, Setup, Task, Word
+
+log = logging.getLogger(__name__)
+
+WATCH_S = 0.25
+GRACE_S = 1.0
+WORDS_BYTES_MAX = 1 << 20
+ATTEMPTS_A_WORKER_MAX = 1000  # then a fresh one: what leaks, leaks no further
+
+Tell = Callable[[Progressed | Ended], None]
+Services = Callable[[str, dict[str, Any], str, int], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class RunnerRules:
+    """Limits of this node.
+
+    Attributes:
+        scratch: directory below which each attempt has one of its own; emptied at the start.
+        slots: workers kept warm.
+        nice: of workers; the agent's own heartbeat must always come first.
+        mem_max_bytes: of an attempt that brings no limit of its own.
+        scratch_max_bytes: what an attempt may write to its scratch directory, and to any one file.
+        processes_max: that an attempt may have at once.
+    """
+
+    scratch: Path
+    slots: int = 1
+    nice: int = 10
+    mem_max_bytes: int = 256 * 2**20
+    scratch_max_bytes: int = 1024 * 2**20
+    processes_max: int = 64
+    policy: Policy = field(default_factory=Policy)
+
+
+@dataclass(slots=True, eq=False)
+class Worker:
+    """A worker process and what it is doing."""
+
+    process: subprocess.Popen[bytes]
+    control: socket.socket
+    output: int
+    run: Run | None = None
+    began_s: float = 0.0
+    unread: bytes = b""
+    tail: bytes = b""
+    attempts: int = 0
+    verdict: tuple[Outcome, str] | None = None
+    kill_s: float = float("inf")
+    retired: bool = field(default=False)
+
+
+def tail_text(printed: bytes) -> str:
+    """The end of what was printed, as text whose JSON has at most TAIL_BYTES_MAX bytes.
+
+    >>> tail_text(b"x" * 5000) == "x" * (TAIL_BYTES_MAX - 2)
+    True
+    """
+    text = printed.decode("utf-8", "replace")[-TAIL_BYTES_MAX:]
+    while (excess := len(msgspec.json.encode(text)) - TAIL_BYTES_MAX) > 0:
+        text = text[max(1, excess // 6) :]
+    return text
+
+
+class Runner:
+    """The workers of one node.
+
+    Args:
+        rules: the node's limits.
+        tell: takes `Progressed` and `Ended`; called in the runner's thread.
+        services: answers what handlers ask of the agent (verb, what, job, token), or raises
+            ValueError with words; called in the runner's thread.
+        clock: for limits.
+    """
+
+    def __init__(
+        self, rules: RunnerRules, tell: Tell, services: Services, clock: Clock | None = None
+    ) -> None:
+        self._rules = rules
+        self._tell = tell
+        self._services = services
+        self._clock = clock or SystemClock()
+        self._orders: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
+        self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_write, False)
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._wake_read, selectors.EVENT_READ)
+        self._workers: list[Worker] = []
+        self._watch_due_s = 0.0
+        self._sentinel: subprocess.Popen[bytes] | None = None
+        self._lease_s = float("inf")
+        self._stopping = False
+        self._thread = threading.Thread(target=self._main, name="runner", daemon=True)
+        self.failure: BaseException | None = None
+        """What the thread died of, if it did: the agent should then die as well."""
+
+    # --- orders, from any thread ------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin, with warm workers."""
+        self._thread.start()
+
+    def begin(self, run: Run) -> None:
+        """Run an attempt; `Ended` follows in any case."""
+        self._order("begin", run)
+
+    def kill(self, job: str, token: int, outcome: Outcome, words: str) -> None:
+        """End an attempt; `Ended` follows if it was running."""
+        self._order("kill", (job, token, outcome, words))
+
+    def lease_until(self, until_s: float) -> None:
+        """No attempt may live beyond `until_s`, monotonic, unless this is said again."""
+        self._order("lease", until_s)
+
+    def stop(self, timeout_s: float = 5.0) -> None:
+        """End everything, leaving no process behind."""
+        self._order("stop", None)
+        self._thread.join(timeout_s)
+
+    def _order(self, what: str, value: Any) -> None:
+        self._orders.put((what, value))
+        with contextlib.suppress(BlockingIOError):  # a full pipe wakes as well
+            os.write(self._wake_write, b"x")
+
+    # --- the thread -------------------------------------------------------------------------------
+
+    def _main(self) -> None:
+        try:
+            become_subreaper()
+            shutil.rmtree(self._rules.scratch, ignore_errors=True)
+            self._rules.scratch.mkdir(parents=True, exist_ok=True)
+            self._start_sentinel()
+            for _ in range(self._rules.slots):
+                self._spawn()
+            while not self._stopping:
+                self._turn()
+        except BaseException as error:
+            self.failure = error
+            log.exception("the runner has failed")
+            raise
+        finally:
+            self._end_all()
+
+    def _turn(self) -> None:
+        busy = any(worker.run is not None for worker in self._workers)
+        wait_s = max(0.0, self._watch_due_s - self._clock.now()) if busy else None
+        for key, _ in self._selector.select(wait_s):
+            if key.fd == self._wake_read:
+                os.read(self._wake_read, 4096)
+            elif key.data in self._workers:
+                self._on_ready(key.data, key.fd)
+        while not self._orders.empty():
+            what, value = self._orders.get()
+            self._obey(what, value)
+        if self._clock.now() >= self._watch_due_s:
+            self._watch_due_s = self._clock.now() + WATCH_S
+            for worker in list(self._workers):
+                if worker.run is not None:
+                    self._watch(worker)
+
+    def _obey(self, what: str, value: Any) -> None:
+        if what == "begin":
+            self._begin(value)
+        elif what == "kill":
+            job, token, outcome, words = value
+            for worker in self._workers:
+                if worker.run is not None and (worker.run.job, worker.run.token) == (job, token):
+                    self._condemn(worker, outcome, words)
+        elif what == "lease":
+            self._lease_s = value
+            self._tell_sentinel()
+        else:
+            self._stopping = True
+
+    # --- workers ----------------------------------------------------------------------------------
+
+    def _spawn(self) -> Worker:
+        ours, theirs = socket.socketpair()
+        read, write = os.pipe()
+        os.set_blocking(read, False)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "rackberry_agent.worker", str(theirs.fileno())],
+            stdin=subprocess.DEVNULL,
+            stdout=write,
+            stderr=write,
+            pass_fds=(theirs.fileno(),),
+            start_new_session=True,
+            cwd="/",
+            env={**os.environ, MARK: "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        )
+        theirs.close()
+        os.close(write)
+        worker = Worker(process, ours, read)
+        self._workers.append(worker)
+        self._selector.register(ours, selectors.EVENT_READ, worker)
+        self._selector.register(read, selectors.EVENT_READ, worker)
+        self._say_sentinel(f"group {process.pid}")
+        rules = self._rules
+        setup = Setup(policy=rules.policy, scratch=str(rules.scratch), nice=rules.nice)
+        self._send(worker, setup)
+        return worker
+
+    def _send(self, worker: Worker, message: Any) -> None:
+        with contextlib.suppress(OSError):  # it is dead, and its end of the socket says so next
+            worker.control.sendall(msgspec.json.encode(message) + b"\n")
+
+    def _begin(self, run: Run) -> None:
+        free = (w for w in self._workers if w.run is None and not w.retired)
+        worker = next(free, None) or self._spawn()
+        worker.run, worker.began_s, worker.tail = run, self._clock.now(), b""
+        worker.verdict, worker.kill_s = None, float("inf")
+        worker.attempts += 1
+        limit = run.mem_max_bytes or self._rules.mem_max_bytes
+        task = Task(
+            job=run.job,
+            token=run.token,
+            handler=run.handler,
+            args=run.args,
+            mem_max_bytes=limit,
+            file_max_bytes=self._rules.scratch_max_bytes,
+        )
+        self._tell_sentinel()
+        self._send(worker, task)
+
+    def _on_ready(self, worker: Worker, descriptor: int) -> None:
+        if descriptor == worker.output:
+            self._drain(worker)
+            return
+        try:
+            data = worker.control.recv(1 << 16)
+        except OSError:
+            data = b""
+        if not data or len(worker.unread) > WORDS_BYTES_MAX:
+            self._dead(worker)
+            return
+        *lines, worker.unread = (worker.unread + data).split(b"\n")
+        for line in lines:
+            try:
+                word = msgspec.json.decode(line, type=Word)
+            except msgspec.DecodeError:
+                self._condemn(worker, "crashed", "its worker spoke nonsense")
+                return
+            self._on_word(worker, word)
+
+    def _drain(self, worker: Worker) -> None:
+        with contextlib.suppress(BlockingIOError):
+            data = os.read(worker.output, 1 << 16)
+            if not data:
+                with contextlib.suppress(KeyError):
+                    self._selector.unregister(worker.output)
+            worker.tail = (worker.tail + data)[-4 * TAIL_BYTES_MAX :]
+
+    def _on_word(self, worker: Worker, word: Word) -> None:
+        run = worker.run
+        if run is None:
+            return
+        if word.kind == "progress":
+            self._tell(Progressed(run.job, run.token, word.progress))
+        elif word.kind == "ask":
+            try:
+                if worker.verdict is not None:
+                    raise ValueError("the attempt is being ended")
+                value = self._services(word.verb, word.what, run.job, run.token)
+                self._send(worker, Answer(value=value))
+            except ValueError as error:
+                self._send(worker, Answer(error=str(error) or "refused"))
+        elif word.kind == "end":
+            self._drain(worker)
+            self._finish(worker, run, word)
+
+    def _finish(self, worker: Worker, run: Run, word: Word) -> None:
+        outcome: Outcome = msgspec.convert(word.outcome, Outcome)
+        worn = worker.attempts >= ATTEMPTS_A_WORKER_MAX
+        retire = word.soiled or worn or worker.verdict is not None
+        result = msgspec.json.decode(bytes(word.result))
+        error = word.error
+        if worker.verdict is not None and outcome != "done":
+            outcome, error = worker.verdict
+        report = AttemptReport(
+            token=run.token,
+            stage="finished",
+            outcome=outcome,
+            result=result,
+            error=error,
+            tail=tail_text(worker.tail),
+            ran_s=word.ran_s,
+            mem_peak_bytes=word.mem_peak_bytes,
+        )
+        worker.run = None
+        if retire:
+            self._bury(worker)
+            self._spawn()
+        self._tell_sentinel()
+        self._tell(Ended(run.job, run.token, report))
+
+    # --- ends -------------------------------------------------------------------------------------
+
+    def _condemn(self, worker: Worker, outcome: Outcome, words: str) -> None:
+        if worker.verdict is not None:
+            return
+        worker.verdict = (outcome, words)
+        worker.retired = True
+        if outcome == "fenced":
+            self._kill(worker)
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(worker.process.pid, signal.SIGTERM)
+        worker.kill_s = self._clock.now() + GRACE_S
+
+    def _kill(self, worker: Worker) -> None:
+        """Everything that stems from the worker, then the worker; its socket then tells of its end."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(worker.process.pid, signal.SIGSTOP)  # it shall not go on while we count
+        kill_below(worker.process.pid)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(worker.process.pid, signal.SIGKILL)
+
+    def _dead(self, worker: Worker) -> None:
+        """The worker is gone, or has closed its socket, which is as bad."""
+        run = worker.run
+        self._drain(worker)
+        self._bury(worker)
+        if not self._stopping and len(self._workers) < self._rules.slots:
+            self._spawn()
+        if run is None:
+            return
+        code = worker.process.returncode
+        outcome, words = worker.verdict or ("crashed", _death_words(code))
+        shutil.rmtree(self._rules.scratch / f"{run.job}.{run.token}", ignore_errors=True)
+        report = AttemptReport(
+            token=run.token,
+            stage="finished",
+            outcome=outcome,
+            error=words[:500],
+            tail=tail_text(worker.tail),
+            ran_s=self._clock.now() - worker.began_s,
+        )
+        self._tell_sentinel()
+        self._tell(Ended(run.job, run.token, report))
+
+    def _bury(self, worker: Worker) -> None:
+        """Nothing of the worker is left after this."""
+        self._kill(worker)
+        worker.process.wait()
+        self._say_sentinel(f"gone {worker.process.pid}")
+        known = {given.process.pid for given in self._workers}
+        if self._sentinel is not None:
+            known.add(self._sentinel.pid)
+        while found := orphans(known):
+            for pid in found:
+                kill_below(pid)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            reap(found)
+        for given in (worker.control, worker.output):
+            with contextlib.suppress(KeyError, ValueError):
+                self._selector.unregister(given)
+        worker.control.close()
+        os.close(worker.output)
+        self._workers.remove(worker)
+
+    def _end_all(self) -> None:
+        for worker in list(self._workers):
+            worker.verdict = worker.verdict or ("cancelled", "the agent is ending")
+            self._dead(worker)
+        if self._sentinel is not None and self._sentinel.stdin is not None:
+            self._sentinel.stdin.close()
+            self._sentinel.wait()
+        self._selector.close()
+        os.close(self._wake_read)
+        shutil.rmtree(self._rules.scratch, ignore_errors=True)
+
+    # --- the watch --------------------------------------------------------------------------------
+
+    def _watch(self, worker: Worker) -> None:
+        run, now = worker.run, self._clock.now()
+        assert run is not None
+        if now >= worker.kill_s:
+            self._kill(worker)
+            return
+        if worker.verdict is not None or now - worker.began_s < WATCH_S:
+            return
+        if now - worker.began_s >= run.limit_s:
+            self._condemn(worker, "timeout", f"it ran longer than its limit of {run.limit_s:g} s")
+            return
+        pids = [worker.process.pid, *descendants(worker.process.pid)]
+        if len(pids) > self._rules.processes_max:
+            words = f"it had {len(pids)} processes, accepted are {self._rules.processes_max}"
+            self._condemn(worker, "failed", words)
+            self._kill(worker)  # a fork bomb gets no grace
+            return
+        limit = run.mem_max_bytes or self._rules.mem_max_bytes
+        used = sum(map(memory_bytes, pids[1:]))  # its own is held by RLIMIT_AS
+        if used > limit:
+            words = f"its processes used {used // 2**20} MiB, accepted are {limit // 2**20} MiB"
+            self._condemn(worker, "memory", words)
+            self._kill(worker)
+            return
+        size = _size_bytes(self._rules.scratch / f"{run.job}.{run.token}")
+        if size > self._rules.scratch_max_bytes:
+            words = (
+                f"it wrote {size // 2**20} MiB to its scratch directory, accepted are "
+                f"{self._rules.scratch_max_bytes // 2**20} MiB"
+            )
+            self._condemn(worker, "failed", words)
+            self._kill(worker)
+
+    # --- the sentinel -----------------------------------------------------------------------------
+
+    def _start_sentinel(self) -> None:
+        self._sentinel = subprocess.Popen(
+            [sys.executable, "-m", "rackberry_agent.sentinel"],
+            stdin=subprocess.PIPE,
+            start_new_session=True,
+            cwd="/",
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        )
+
+    def _say_sentinel(self, line: str) -> None:
+        if self._sentinel is None or self._sentinel.stdin is None:
+            return
+        try:
+            self._sentinel.stdin.write(line.encode() + b"\n")
+            self._sentinel.stdin.flush()
+        except OSError:
+            log.warning("the sentinel was killed; another takes its place")
+            self._sentinel.wait()
+            self._start_sentinel()
+            for worker in self._workers:
+                self._say_sentinel(f"group {worker.process.pid}")
+
+    def _tell_sentinel(self) -> None:
+        busy = any(worker.run is not None for worker in self._workers)
+        self._say_sentinel(f"lease {self._lease_s if busy else float('inf')}")
+
+
+def _death_words(code: int | None) -> str:
+    if code is not None and code < 0:
+        name = signal.Signals(-code).name
+        hint = "; was the machine out of memory?" if name == "SIGKILL" else ""
+        return f"its process was ended by {name}{hint}"
+    return f"its process ended with {code}"
+
+
+def _size_bytes(directory: Path) -> int:
+    total = 0
+    for path, _, names in os.walk(directory):
+        for name in names:
+            with contextlib.suppress(OSError):
+                total += os.lstat(os.path.join(path, name)).st_blocks * 512
+    return total
