@@ -17,6 +17,9 @@ that is slow is passed over when the job would end sooner by waiting for a faste
 unless no job of the shape was placed anywhere for as long as it would have taken there: nothing waits
 for ever on a guess.
 
+What is never tried is never learned: every EXPLORE_EVERY-th job of a handler goes to a free node that
+has not run it yet, if by its own benchmark it is not much slower than the best.
+
 When nothing waits, `next_duplicate` lets at most a tenth of the slots run a straggler's job a second
 time where that is expected to end first, and `next_recall` takes back what is queued at a busy node
 while a slot is free elsewhere.
@@ -39,6 +42,8 @@ PREFETCH = ((0.2, 4), (5.0, 1))  # below so many seconds, so many a slot
 DUPLICATES_SHARE_MAX = 0.1
 AVOID_FACTOR = 4.0  # a node that just failed this job must be so much faster to get it again
 WEIGHT_MIN = 0.05
+EXPLORE_EVERY = 8
+EXPLORE_FACTOR = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +76,7 @@ class Balancer:
         self._prefetch = prefetch
         self._duplicates = duplicates
         self._passed_since_s: dict[Shape, float] = {}
+        self._placed: dict[str, int] = {}  # by handler: to know when to explore
         self._fits: dict[Shape, tuple[Facts, ...]] = {}
         self._rack: Mapping[str, Facts] = {}
         self.blocked: dict[Shape, WaitReason] = {}
@@ -134,6 +140,7 @@ class Balancer:
             return None
         avoid = desk.entries[head.job].avoid
         best: tuple[float, float, Facts] | None = None
+        untried: tuple[float, Facts] | None = None
         ahead: tuple[float, Facts] | None = None
         for facts in fitting:
             held = len(desk.by_node.get(facts.node, ()))
@@ -143,11 +150,18 @@ class Balancer:
                 key = (cost_s, held / facts.slots, facts)
                 if best is None or key[:2] < best[:2]:
                     best = key
+                if not self.speeds.seen(shape.handler, facts.node) and (
+                    untried is None or cost_s < untried[0]
+                ):
+                    untried = (cost_s, facts)
             elif held < facts.slots * (1 + self._prefetch_max(estimate_s, shape)):
                 wait_s = (held - facts.slots + 1) / facts.slots * estimate_s
                 if ahead is None or wait_s < ahead[0]:
                     ahead = (wait_s, facts)
         if best is not None:
+            explore = self._placed.get(shape.handler, 0) % EXPLORE_EVERY == EXPLORE_EVERY - 1
+            if explore and untried is not None and untried[0] < EXPLORE_FACTOR * best[0]:
+                return self._choice(head, untried[1], untried[0])
             if self._too_slow(head, best[2], best[0], fitting, desk, now):
                 return None
             return self._choice(head, best[2], best[0])
@@ -158,6 +172,7 @@ class Balancer:
 
     def _choice(self, head: Head, facts: Facts, cost_s: float, *, prefetch: bool = False) -> Choice:
         self._passed_since_s.pop(head.shape, None)
+        self._placed[head.shape.handler] = self._placed.get(head.shape.handler, 0) + 1
         estimate_s = self.estimate_s(head.shape.handler, facts)
         known = self.speeds.known(head.shape.handler)
         expected = f"expected {estimate_s:.3g} s there" if known else "its speed is not known yet"

@@ -7,18 +7,20 @@ one node is ever seen. Two means are kept:
     mean(handler, node) mean of ran_s on that node
 
 and the estimate for a node is the second, pulled towards work / capacity as if that had been seen
-PRIOR times, so that one odd job makes no verdict and a node that nobody knows has an estimate from its
+PRIOR times (in logarithms: speeds differ by factors, not by seconds), so that one odd job makes no verdict and a node that nobody knows has an estimate from its
 own benchmark. Both means forget: after MEMORY jobs each weighs 1/MEMORY.
 
 Larger PRIOR: slower to learn that a node is slow. Larger MEMORY: steadier under jobs of unequal length,
 slower to see a node that has become slow.
 """
 
+import math
 from dataclasses import dataclass
 
-PRIOR = 4
+PRIOR = 2
 MEMORY = 64
 WORK_S_UNKNOWN = 1.0
+SECONDS_MIN = 1e-6
 PAIRS_MAX = 50_000
 
 
@@ -72,10 +74,17 @@ class Speeds:
         """Whether any job of this handler was ever seen to its end."""
         return handler in self._work
 
+    def seen(self, handler: str, node: str) -> bool:
+        """Whether enough jobs of this handler were seen on this node to know better than its prior."""
+        mean = self._means.get((handler, node))
+        return mean is not None and mean.count >= PRIOR
+
     def estimate_s(self, handler: str, node: str, capacity: float) -> float:
         """Expected seconds of a job of `handler` on `node`."""
-        prior_s = self.work_s(handler) / capacity
+        prior_s = max(self.work_s(handler) / capacity, SECONDS_MIN)
         seen = self._means.get((handler, node))
         if seen is None:
             return prior_s
-        return (PRIOR * prior_s + seen.count * seen.value) / (PRIOR + seen.count)
+        seen_s = max(seen.value, SECONDS_MIN)
+        share = seen.count / (PRIOR + seen.count)
+        return math.exp((1 - share) * math.log(prior_s) + share * math.log(seen_s))

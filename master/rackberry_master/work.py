@@ -66,6 +66,8 @@ class Work:
         if isinstance(event, jobs.Tick) and now >= self._explain_due_s:
             self._explain_due_s = now + EXPLAIN_INTERVAL_S
             self._explain_waits()
+            if self.ledger.desk.dirty:
+                self.ledger.desk.publish_due_s = min(self.ledger.desk.publish_due_s, now)
         return effects
 
     def _learn(self, event: Reported) -> None:
