@@ -152,15 +152,15 @@ class Machine:
         if self.frozen:
             self._waiting.append(event)
             return
-        effects = core.handle(event, self.world.now)
-        for effect in effects:
-            self._carry_out(effect)
+        for effect in core.handle(event, self.world.now):
+            if type(effect) is Publish:  # most of all effects by far
+                self._publish(effect)
+            else:
+                self._carry_out(effect)
         self._plan_tick()
 
     def _carry_out(self, effect: Any) -> None:
-        if type(effect) is Publish:
-            self._publish(effect)
-        elif type(effect) is Clear:
+        if type(effect) is Clear:
             self.broker.clear(effect.address)
         elif type(effect) is Exit:
             self._leave()
@@ -176,10 +176,13 @@ class Machine:
         if core is None or self.frozen:
             return
         due_s = core.next_deadline()
-        if due_s < self._tick_s:
-            late_s = 0.02 * (self.slow - 1) if self.slow > 1 else 0.0
-            self._tick_s = due_s
-            self.world.at(max(due_s, self.world.now) + late_s, self._tick, self._life, due_s)
+        if due_s >= self._tick_s:
+            return  # it is woken before, and looks again then
+        self._tick_s = due_s
+        at_s = due_s if due_s > self.world.now else self.world.now
+        if self.slow > 1:
+            at_s += 0.02 * (self.slow - 1)
+        self.world.at(at_s, self._tick, self._life, due_s)
 
     def _tick(self, life: int, due_s: float) -> None:
         if life != self._life or self.frozen or due_s != self._tick_s or self.core is None:
@@ -354,7 +357,7 @@ class NodeMachine(Machine):
     def shows(self) -> Light | None:
         """What its status light says, by the agent's own scheduler; None when it is dark for good."""
         core = self.core
-        return core._light() if isinstance(core, Agent) else None
+        return core.light if isinstance(core, Agent) else None
 
     def _carry_out(self, effect: Any) -> None:
         if type(effect) is SetBrightness:

@@ -33,7 +33,7 @@ class Conditions:
 
     def travel_s(self, chance: Random) -> float:
         """How long one message travels."""
-        taken_s = self.delay_s - self.jitter_s * _log(chance)
+        taken_s = self.delay_s + self.jitter_s * chance.expovariate(1.0)
         if self.loss:
             rto_s = RTO_FIRST_S
             while chance.random() < self.loss:
@@ -42,10 +42,6 @@ class Conditions:
         if self.pause_rate and chance.random() < self.pause_rate:
             taken_s += min(self.pause_s * chance.paretovariate(2.5), self.pause_s_max)
         return taken_s
-
-
-def _log(chance: Random) -> float:
-    return -chance.expovariate(1.0)
 
 
 @dataclass(slots=True)
@@ -58,5 +54,6 @@ class Path:
 
     def arrival_s(self, now: float, chance: Random) -> float:
         """When a message sent now arrives; behind everything sent before it."""
-        self.arrived_s = max(self.arrived_s, now + self.conditions.travel_s(chance))
+        arrives_s = now + self.conditions.travel_s(chance)
+        self.arrived_s = max(self.arrived_s, arrives_s)
         return self.arrived_s
