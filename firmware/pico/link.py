@@ -227,20 +227,19 @@ class Link:
     def _put(self, packet):
         self._out.append(packet)
         self._out_bytes += len(packet)
+        if self._out_bytes > 4 * OUT_BYTES_MAX:
+            raise LinkError("the broker sends, but does not take what we answer")
 
     def _next_id(self):
         self._packet_id = self._packet_id % 65535 + 1
         return self._packet_id
 
     def _shed(self):
-        while len(self._waiting) > KEPT_MAX:
+        # Retained messages need no bound here: one a topic at most, and the board has few topics.
+        kept = [index for index, item in enumerate(self._waiting) if _is_kept(item)]
+        for index in reversed(kept[: max(0, len(kept) - KEPT_MAX)]):
+            del self._waiting[index]
             self.dropped += 1
-            for index, item in enumerate(self._waiting):
-                if _is_kept(item):
-                    del self._waiting[index]
-                    break
-            else:
-                del self._waiting[0]
 
 
 def _is_kept(item):
