@@ -5,7 +5,7 @@ Theory of operation: heartbeats come every `interval_s`. A `Pulse` learns from e
     mean, sigma   of the gaps
     r             how often a silence outlives one and a half intervals: late and lost beats alike
 
-each with weight 1/n until `WINDOW` gaps were seen and 1/WINDOW from then on, and derives two limits:
+each with weight 1/n (after a prior of `PRIOR_BEATS`) until `WINDOW` gaps were seen and 1/WINDOW from then on, and derives two limits:
 
     suspect after   min(3 intervals, 0.6 T)
     dead after      T = clamp(max(mean + 8 sigma + 1 s, (k + 1.5) intervals), 2.5 s, ceiling)
@@ -28,6 +28,7 @@ import math
 from dataclasses import dataclass
 
 WINDOW = 1000  # gaps: 500 s at the default beat; long enough for a tail, short enough to forget
+PRIOR_BEATS = 20  # the prior weighs as much as these, so that the first beat does not decide
 REFRESH_BEATS = (
     16  # the limits move slowly; computing them at every beat would cost more than it tells
 )
@@ -71,7 +72,7 @@ class Pulse:
     def restart(self, interval_s: float) -> None:
         """Forget what was learned: another process beats now, or at another rate."""
         self.interval_s = interval_s
-        self._beats = 0
+        self._beats = PRIOR_BEATS
         self.mean_s = interval_s
         self.variance_s2 = (
             0.1 * interval_s
@@ -93,7 +94,10 @@ class Pulse:
         weight = 1 / beats if beats < WINDOW else 1 / WINDOW
         off_s = gap_s - self.mean_s
         self.mean_s += weight * off_s
-        self.variance_s2 += weight * (off_s * off_s - self.variance_s2)
+        # Only lateness counts, doubled to stand for both sides: a beat that comes early, with bad news
+        # that could not wait, says nothing of how late one may be.
+        late_s2 = 2 * off_s * off_s if off_s > 0 else 0.0
+        self.variance_s2 += weight * (late_s2 - self.variance_s2)
         self.late += weight * ((1.0 if gap_s > 1.5 * self.interval_s else 0.0) - self.late)
         if beats % REFRESH_BEATS == 0:
             self._refresh()

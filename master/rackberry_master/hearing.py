@@ -6,8 +6,10 @@ master honest:
 - **Echo.** Its own heartbeat must come back to it through the broker. While the last echo is older
   than `ECHO_AGE_S_MAX`, silence is no evidence: a frozen broker silences everybody at once. An echo
   that stays away for `DEAF_S` is an event of its own.
-- **Floor.** After the master's own absence (a lagging loop, a lost link, a restart) silences are
-  counted from its return, `floor_s`, not from the last heartbeat it heard.
+- **Return.** After the master's own absence (a lagging loop, a lost link, a restart) the silence of a
+  node that it has not heard again is counted from its return, `resumed_s`, and after a lost link from
+  a death time later, because nodes come back within their own back-off. A node that has been heard
+  since is judged as always.
 - **Hold.** When more than max(3, 30 %) of the nodes fall silent within `MASS_WINDOW_S`, deaths are held
   for twice the death time. One event names what the silent nodes share; what is silent still when the
   hold ends is declared dead together. Costs: a rack that truly lost its power is dead 5 s later than
@@ -37,8 +39,8 @@ class Hearing:
     def __init__(self, desk: Desk, now: float) -> None:
         self._desk = desk
         self.link_up = False
-        self.floor_s = now + desk.limits.dead_floor_s
-        """Silences are counted from here at the earliest (monotonic seconds)."""
+        self._resumed_s = now
+        self._allowance_s = desk.limits.dead_floor_s
         self.hold_until_s: float | None = None
         """Until when deaths are held because many fell silent together."""
         self.words = ""
@@ -52,13 +54,21 @@ class Hearing:
         """True while a silence would be noticed as one."""
         return self.link_up and now - self._echo_s <= ECHO_AGE_S_MAX
 
-    def in_doubt(self, now: float) -> bool:
-        """True while silence and wills tell more of the master's hearing than of the nodes."""
-        return not self.link_up or now < self.floor_s or self._deaf
+    def silent_since(self, last_s: float) -> float:
+        """From when on the silence of a node counts that was last heard at `last_s`."""
+        return last_s if last_s >= self._resumed_s else self._resumed_s + self._allowance_s
+
+    def in_doubt(self, last_s: float) -> bool:
+        """True while a will tells more of the master's hearing than of a node last heard at `last_s`."""
+        return not self.link_up or self._deaf or last_s < self._resumed_s
 
     def quiet(self, now: float) -> bool:
         """True while single changes are told by one event about all of them."""
-        return self.hold_until_s is not None or self.in_doubt(now)
+        returning = now < self._resumed_s + self._allowance_s
+        return self.hold_until_s is not None or not self.link_up or self._deaf or returning
+
+    def _resume(self, now: float, allowance_s: float) -> None:
+        self._resumed_s, self._allowance_s = now, allowance_s
 
     # --- the link ---------------------------------------------------------------------------------
 
@@ -67,7 +77,7 @@ class Hearing:
         self.link_up = True
         self._echo_s = float("-inf")
         # Nodes that lost the broker with us come back within their own back-off.
-        self.floor_s = now + self._desk.limits.dead_floor_s
+        self._resume(now, self._desk.limits.dead_floor_s)
         if self._was_up:
             self._desk.tell(
                 now,
@@ -106,7 +116,7 @@ class Hearing:
         """The loop woke `lag_s` late."""
         if lag_s <= LAG_S_MAX:
             return
-        self.floor_s = max(self.floor_s, now)
+        self._resume(now, 0.0)
         self._desk.tell(
             now,
             "master-lagged",
@@ -118,8 +128,8 @@ class Hearing:
 
     def on_echo(self, now: float) -> None:
         """Our own heartbeat came back."""
-        if now - self._echo_s > ECHO_AGE_S_MAX:
-            self.floor_s = max(self.floor_s, now)
+        if self._deaf:
+            self._resume(now, 0.0)
         self._echo_s = now
         if self._deaf:
             self._deaf = False

@@ -188,7 +188,7 @@ class LivenessRules:
             member.return_due_s = now + RETURN_WAIT_S
         member.incarnation, member.session = fact.incarnation, fact.session
         member.pulse.heard(now)
-        self.evidence(member, Evidence.REBIRTH, now)
+        self.evidence(member, Evidence.REBIRTH if before else Evidence.BEAT, now)
         self.schedule(member, now)
         if returned:
             self._former_life(member, before, now)
@@ -252,7 +252,7 @@ class LivenessRules:
 
     def _due_s(self, member: Member) -> float:
         pulse = member.pulse
-        since_s = max(pulse.last_s, self._hearing.floor_s)
+        since_s = self._hearing.silent_since(pulse.last_s)
         due_s = float("inf")
         match member.liveness:
             case Liveness.ALIVE:
@@ -287,7 +287,7 @@ class LivenessRules:
 
     def _judge(self, member: Member, now: float) -> None:
         pulse = member.pulse
-        silent_s = now - max(pulse.last_s, self._hearing.floor_s)
+        silent_s = now - self._hearing.silent_since(pulse.last_s)
         held = self._hearing.hold_until_s is not None
         match member.liveness:
             case Liveness.ALIVE if silent_s >= pulse.suspect_after_s:
@@ -308,7 +308,7 @@ class LivenessRules:
     def _will_expired(self, member: Member, now: float) -> bool:
         if member.will_s is None:
             return False
-        return now >= max(member.will_s, self._hearing.floor_s) + self._desk.limits.will_grace_s
+        return now >= member.will_s + self._desk.limits.will_grace_s
 
     def expire(self, member: Member, now: float) -> None:
         """The wait for a member is over; a retained goodbye makes it left, not dead."""
@@ -327,7 +327,7 @@ class LivenessRules:
             if member.liveness is Liveness.SUSPECT
             and (
                 self._will_expired(member, now)
-                or now - max(member.pulse.last_s, self._hearing.floor_s)
+                or now - self._hearing.silent_since(member.pulse.last_s)
                 >= member.pulse.dead_after_s
             )
         }

@@ -284,11 +284,10 @@ class Master:
             self._desk.refuse("late-will")
         elif state.status == "left":
             self._liveness.evidence(member, Evidence.GOODBYE, now, why=state.reason)
-        else:
-            member.will_s = now
+        elif not self._hearing.in_doubt(member.pulse.last_s):
             # In doubt, a will tells no more than silence will: the broker itself may have gone.
-            if not self._hearing.in_doubt(now):
-                self._liveness.evidence(member, Evidence.WILL, now)
+            member.will_s = now
+            self._liveness.evidence(member, Evidence.WILL, now)
 
     def _on_baseline(self, member: Member, state: NodeState, fact: Received, now: float) -> None:
         """A retained state tells what was, and only of a node that nothing live is known of."""
@@ -334,8 +333,8 @@ class Master:
         if member.edges_budget < 1:
             return  # a bouncing contact must not write the log full
         member.edges_budget -= 1
-        held = "" if edge.held_s is None else f" after {edge.held_s:.0f} s"
-        words = f"{member.node}: {fact.address.second} {edge.change}{held}"
+        held = "" if edge.held_s is None else f", after {edge.held_s:.0f} s"
+        words = f"{member.node} {fact.address.second}: {edge.change}{held}"
         self._desk.tell(now, "sensor-edge", "info", words, node=member.node)
 
     def _on_other(self, member: Member, fact: Received, _now: float) -> None:

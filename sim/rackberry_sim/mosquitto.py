@@ -6,7 +6,6 @@ again on the same port, with or without its stored state, which is what drills a
 with the process that made it: on Linux the kernel sends it SIGTERM when its parent dies.
 """
 
-import ctypes
 import os
 import shutil
 import signal
@@ -15,9 +14,9 @@ import subprocess
 from pathlib import Path
 
 from rackberry.clock import Clock, SystemClock
+from rackberry_sim.processes import end_with
 
 START_S_MAX = 5.0
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 CONFIGURATION = """\
 # Written by rackberry; loopback only, gone with the demo.
@@ -59,11 +58,6 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
-
-
-def die_with_parent() -> None:
-    """In a child, before exec: ask the kernel for SIGTERM when the parent ends (Linux only)."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 class PrivateBroker:
@@ -130,7 +124,7 @@ class PrivateBroker:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
-            preexec_fn=die_with_parent,  # noqa: PLW1509  # one system call, which takes no lock
+            preexec_fn=end_with(os.getpid()),  # noqa: PLW1509  # system calls only
         )
         deadline_s = self._clock.now() + START_S_MAX
         while self._clock.now() < deadline_s:

@@ -1,0 +1,183 @@
+"""A short visit to the broker: connect, read what is retained, perhaps ask for something, leave.
+
+Theory of operation: the session subscribes with QoS 0, so that `CaughtUp` means that everything
+retained has been read, and keeps one `RackModel`. Waiting is always for something and always bounded.
+"""
+
+import difflib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from rackberry import topics
+from rackberry.cli.group import NOT_AUTHORISED, TIMED_OUT, UNREACHABLE, CommandError, Options
+from rackberry.clock import SystemClock, new_incarnation, system_random
+from rackberry.config import BrokerSettings, load, parse_host_port
+from rackberry.loop import Inbox
+from rackberry.messages import Reply, Request
+from rackberry.mqtt import Link
+from rackberry.ports import LinkDown, LinkEvent, LinkUp, Publish
+from rackberry.topics import Address
+from rackberry.wire import Stamper
+from rackberry_tui.model import FILTERS, NodeView, RackModel
+
+CONFIG_DEFAULT = "~/.config/rackberry/rackberry.toml"
+CONNECT_S = 5.0
+CATCH_UP_S = 3.0
+ANSWER_S = 5.0
+FLUSH_S = 1.0
+
+
+class OperatorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The operator's configuration: where the broker is and who asks."""
+
+    broker: BrokerSettings = BrokerSettings()
+
+
+def broker_settings(options: Options) -> BrokerSettings:
+    """Where the broker is, by flag, environment, file or default.
+
+    Raises:
+        ConfigError: one sentence on what is wrong.
+    """
+    path = options.config
+    if path is None:
+        default = Path(CONFIG_DEFAULT).expanduser()
+        path = str(default) if default.exists() else None
+    overrides: dict[str, Any] = {}
+    if options.broker:
+        overrides["broker.host"], overrides["broker.port"] = parse_host_port(options.broker)
+    return load(OperatorSettings, path, overrides=overrides).broker
+
+
+class Session:
+    """An open connection with the model of the rack.
+
+    Use it as a context manager; entering raises `CommandError` when there is no broker to talk to.
+    """
+
+    def __init__(self, options: Options, filters: tuple[str, ...] = FILTERS) -> None:
+        self.settings = broker_settings(options)
+        self.clock = SystemClock()
+        self.model = RackModel()
+        self._chance = system_random()
+        incarnation = new_incarnation(self._chance)
+        self.client = f"cli-{incarnation}"
+        self._inbox: Inbox[LinkEvent] = Inbox()
+        self._listener: Callable[[LinkEvent], None] | None = None
+        self._link = Link(
+            self.settings,
+            self.client,
+            Stamper(incarnation),
+            self._inbox,
+            self.clock,
+            self._chance,
+            filters,
+            read_qos=0,
+        )
+
+    @property
+    def address(self) -> str:
+        """HOST:PORT of the broker."""
+        return f"{self.settings.host}:{self.settings.port}"
+
+    def __enter__(self) -> "Session":
+        self._link.start()
+        failed: list[LinkDown] = []
+
+        def note(event: LinkEvent) -> None:
+            if isinstance(event, LinkDown):
+                failed.append(event)
+
+        self._listener = note
+        up = self.wait(lambda: self.model.connected or bool(failed), CONNECT_S + 1)
+        self._listener = None
+        if failed or not up:
+            self._link.stop(0.1)
+            words = failed[0].reason if failed else f"no broker answers at {self.address}"
+            if failed and failed[0].kind == "refused":
+                raise CommandError(
+                    f"the broker at {self.address} refused us: {words}", NOT_AUTHORISED
+                )
+            raise CommandError(
+                f"{words}. Name another with --broker HOST:PORT or RACKBERRY_BROKER; "
+                "`rackberry doctor` finds out more",
+                UNREACHABLE,
+            )
+        self.wait(lambda: self.model.caught_up, CATCH_UP_S)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._link.stop(FLUSH_S)
+
+    def wait(self, until: Callable[[], bool], timeout_s: float) -> bool:
+        """Take facts in until `until` holds; False when it did not within `timeout_s` seconds."""
+        deadline_s = self.clock.now() + timeout_s
+        while not until():
+            left_s = deadline_s - self.clock.now()
+            if left_s <= 0:
+                return False
+            event = self._inbox.get(left_s)
+            if event is None:
+                continue
+            self.model.apply(event, self.clock.now(), self.clock.wall_ms())
+            if self._listener is not None:
+                self._listener(event)
+            if isinstance(event, LinkUp):
+                continue
+        return True
+
+    def follow(self, listener: Callable[[LinkEvent], None]) -> None:
+        """Give every fact to `listener` for as long as the process lives."""
+        self._listener = listener
+        self.wait(lambda: False, float("inf"))
+
+    def publish(self, address: Address, data: Any) -> None:
+        """Send a command or request."""
+        self._link.publish(Publish(address, data))
+
+    def new_id(self, what: str) -> str:
+        """An id for a request, to know its answer by."""
+        return f"{what}-{new_incarnation(self._chance)}"
+
+    def ask(self, route: topics.Route, request: Request) -> Reply:
+        """Ask the master and wait for its answer.
+
+        Raises:
+            CommandError: when no master answers in time.
+        """
+        self.publish(route.at(), request)
+
+        def answer() -> Reply | None:
+            return next(
+                (r for r in self.model.replies if isinstance(r, Reply) and r.id == request.id), None
+            )
+
+        if not self.wait(lambda: answer() is not None, ANSWER_S):
+            why = self.model.master_words(self.clock.now()) or "the master does not answer"
+            raise CommandError(f"no answer within {ANSWER_S:.0f} s: {why}", TIMED_OUT)
+        found = answer()
+        assert found is not None
+        return found
+
+    def node(self, name: str) -> NodeView:
+        """The node `name`.
+
+        Raises:
+            CommandError: when there is none; it names those that there are, nearest first.
+        """
+        view = self.model.nodes.get(name)
+        if view is not None:
+            return view
+        names = [known.node for known in self.model.in_order()]
+        near = difflib.get_close_matches(name, names, n=3, cutoff=0.4)
+        known = ", ".join(near + [other for other in names if other not in near][:40])
+        raise CommandError(f"there is no node {name!r}; known are: {known or 'none'}")
+
+
+def options_of(ctx: click.Context) -> Options:
+    """The shared options of this call."""
+    return ctx.find_object(Options) or Options()

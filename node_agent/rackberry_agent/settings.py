@@ -1,0 +1,124 @@
+"""The agent's configuration file: who the node is and what is wired to it."""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from rackberry.config import BrokerSettings
+from rackberry.language import PALETTE_COLOURS, Palette
+from rackberry.messages import Id, Name
+
+Pin = Annotated[int, Meta(ge=0, le=27, description="BCM number")]
+
+
+class InputSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A digital input.
+
+    >>> InputSettings(kind="contact", pin=17).pull
+    'up'
+    """
+
+    kind: Annotated[
+        Literal["button", "contact", "motion", "leak", "smoke"], Meta(description="what it senses")
+    ]
+    pin: Pin
+    pull: Annotated[Literal["up", "down", "none"], Meta(description="internal resistor")] = "up"
+    active: Annotated[
+        Literal["high", "low"], Meta(description="level that means pressed, open, moving, ...")
+    ] = "low"
+    settle_s: Annotated[
+        float, Meta(ge=0, le=10, description="how long a level must last to count")
+    ] = 0.03
+
+
+class LedSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A status light: one, two or three LEDs that speak the LED language.
+
+    >>> LedSettings(pins={"green": 23, "red": 22}).palette
+    <Palette.RED_GREEN: 'red-green'>
+    """
+
+    pins: Annotated[
+        dict[str, Pin], Meta(description="BCM number by colour: red, green, amber; or one: single")
+    ]
+    active_high: Annotated[bool, Meta(description="false when the LED hangs on 3.3 V")] = True
+
+    @property
+    def palette(self) -> Palette:
+        """Which of the palettes these colours are."""
+        return next(p for p, colours in PALETTE_COLOURS.items() if set(colours) == set(self.pins))
+
+    def __post_init__(self) -> None:
+        if not any(set(colours) == set(self.pins) for colours in PALETTE_COLOURS.values()):
+            known = "; ".join(", ".join(colours) for colours in PALETTE_COLOURS.values())
+            raise ValueError(
+                f"a status light with LEDs {sorted(self.pins)} is not known; known are: {known}"
+            )
+
+
+class OneWireSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A DS18B20 temperature sensor on the kernel's 1-wire bus."""
+
+    device: Annotated[
+        str, Meta(pattern="^28-[0-9a-f]{12}$", description="as under /sys/bus/w1/devices")
+    ]
+    interval_s: Annotated[float, Meta(ge=1, le=3600, description="a read takes 0.75 s")] = 2.0
+
+
+class PinSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How pins are reached."""
+
+    factory: Annotated[
+        Literal["auto", "mock"], Meta(description="mock: no hardware, pins in memory")
+    ] = "auto"
+    poll_s: Annotated[
+        float,
+        Meta(ge=0.05, le=60, description="inputs are polled besides edges, to heal a missed one"),
+    ] = 1.0
+
+
+class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The agent's configuration."""
+
+    node: Annotated[
+        Id | Literal[""], Meta(description="node id; empty for this machine's host name")
+    ] = ""
+    rack: Annotated[Name, Meta(description="name of the rack; the master's inventory wins")] = ""
+    slot: Annotated[int, Meta(ge=0, le=10_000, description="position in the rack")] | None = None
+    interval_s: Annotated[
+        float,
+        Meta(ge=0.1, le=60, description="between heartbeats; 0.5 up to 100 nodes, then n/200"),
+    ] = 0.5
+    vitals_s: Annotated[
+        float, Meta(ge=0.5, le=60, description="between readings of the vitals")
+    ] = 2.0
+    nice: Annotated[
+        int, Meta(ge=-20, le=19, description="priority of the agent where allowed")
+    ] = -10
+    onewire_dir: Annotated[str, Meta(description="where the kernel shows 1-wire devices")] = (
+        "/sys/bus/w1/devices"
+    )
+    broker: BrokerSettings = BrokerSettings()
+    pins: PinSettings = PinSettings()
+    inputs: Annotated[dict[Id, InputSettings], Meta(max_length=64)] = {}
+    leds: Annotated[dict[Id, LedSettings], Meta(max_length=16)] = {}
+    onewire: Annotated[dict[Id, OneWireSettings], Meta(max_length=64)] = {}
+
+    def __post_init__(self) -> None:
+        used: dict[int, str] = {}
+        wired = [(settings.pin, f"inputs.{name}") for name, settings in self.inputs.items()]
+        wired += [
+            (pin, f"leds.{name}.{c}")
+            for name, led in self.leds.items()
+            for c, pin in led.pins.items()
+        ]
+        for pin, what in wired:
+            if pin in used:
+                raise ValueError(f"GPIO{pin} is used twice: by {used[pin]} and by {what}")
+            used[pin] = what
+        twice = set(self.inputs) & set(self.onewire)
+        if twice:
+            raise ValueError(
+                f"sensor {min(twice)!r} stands under inputs and under onewire; keep one"
+            )

@@ -1,0 +1,238 @@
+"""The demo: a live rack of seven Pis on one machine, as real processes.
+
+Theory of operation: in a temporary folder of its own the demo starts a private mosquitto, a master and
+one agent process a node, waits until the master holds every node to be alive, and then shows the rack
+or prints where it is. The seven are the rack this project comes from: a master, four nodes in the
+balancer, one that joins at stage two, and Chew Pi, kept out while it runs disk tests. Nothing is left
+behind on any way out: the children end with this process, the folder is removed.
+
+What dies in the demo stays dead. That is the point of it: kill an agent and watch.
+"""
+
+import contextlib
+import json
+import shutil
+import signal
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from rackberry import topics
+from rackberry.clock import SystemClock, new_incarnation, system_random
+from rackberry.config import BrokerSettings
+from rackberry.loop import Inbox
+from rackberry.mqtt import Link
+from rackberry.wire import Stamper
+from rackberry_sim.mosquitto import BrokerMissingError, PrivateBroker
+from rackberry_sim.processes import Child, python, stop_all
+from rackberry_tui.model import FILTERS, RackModel
+
+COMPLETE_S_MAX = 30.0
+
+SEED_RACK = (
+    ("pi-master", "master", "schedulable", ""),
+    ("node-1", "balancer", "schedulable", ""),
+    ("node-2", "balancer", "schedulable", ""),
+    ("node-3", "balancer", "schedulable", ""),
+    ("node-4", "balancer", "schedulable", ""),
+    ("node-5", "stage two", "cordoned", "joins the balancer in stage two"),
+    ("chew-pi", "disk tests", "cordoned", "kept out while it runs a disk benchmark"),
+)
+
+
+class DemoError(RuntimeError):
+    """The demo cannot run; the message says why and what to do."""
+
+
+def members(count: int) -> list[tuple[str, str, str, str]]:
+    """(node, role, scheduling, reason) of a rack of `count` nodes; the first seven are the seed's.
+
+    >>> [name for name, *_ in members(3)], members(9)[-1][0]
+    (['pi-master', 'node-1', 'node-2'], 'pi-9')
+    """
+    more = [
+        (f"pi-{n}", "balancer", "schedulable", "") for n in range(len(SEED_RACK) + 1, count + 1)
+    ]
+    return [*SEED_RACK, *more][:count]
+
+
+class Demo:
+    """The processes of a demo rack and the folder they live in."""
+
+    def __init__(
+        self, directory: Path, nodes: int = 7, port: int | None = None, seed: int = 1
+    ) -> None:
+        self.directory = directory
+        self._members = members(nodes)
+        self._seed = seed
+        (directory / "broker").mkdir()
+        try:
+            self.broker = PrivateBroker(directory / "broker", port or 0)
+            self.broker.start()
+        except (BrokerMissingError, RuntimeError) as error:
+            raise DemoError(str(error)) from None
+        self.children: dict[str, Child] = {}
+        self._add("master", self._master_argv())
+        for number, (node, *_) in enumerate(self._members):
+            self._add(node, self._node_argv(number, node))
+
+    def _add(self, name: str, argv: list[str]) -> None:
+        child = self.children[name] = Child(name, argv, self.directory / f"{name}.log")
+        child.start()
+
+    def _master_argv(self) -> list[str]:
+        inventory = self.directory / "inventory.toml"
+        lines = []
+        for slot, (node, role, scheduling, reason) in enumerate(self._members, start=1):
+            supply = "psu-left" if slot <= 4 else "psu-right"
+            lines += [
+                "[[nodes]]", f'node = "{node}"', 'rack = "A"', f"slot = {slot}", f'role = "{role}"',
+                f'scheduling = "{scheduling}"', f'reason = "{reason}"', 'switch = "sw-1"',
+                f'supply = "{supply}"', "",
+            ]  # fmt: skip
+        inventory.write_text("\n".join(lines), encoding="utf-8")
+        config = self.directory / "master.toml"
+        config.write_text(
+            f'state_dir = "{self.directory}/master"\ninventory_file = "{inventory}"\n'
+            f"[broker]\nport = {self.broker.port}\n",
+            encoding="utf-8",
+        )
+        return python("rackberry_master.app", "--config", str(config), "--log-level", "warning")
+
+    def _node_argv(self, number: int, node: str) -> list[str]:
+        onewire = self.directory / f"{node}-onewire"
+        device = f"28-{number + 1:012x}"
+        (onewire / device).mkdir(parents=True)
+        (onewire / device / "temperature").write_text("21000\n", encoding="ascii")
+        config = self.directory / f"{node}.toml"
+        config.write_text(
+            f'node = "{node}"\nnice = 0\nonewire_dir = "{onewire}"\n'
+            f"[broker]\nport = {self.broker.port}\n"
+            '[pins]\nfactory = "mock"\n'
+            '[inputs.button]\nkind = "button"\npin = 27\n'
+            '[inputs.door]\nkind = "contact"\npin = 17\npull = "up"\nactive = "high"\n'
+            '[inputs.pir]\nkind = "motion"\npin = 25\npull = "down"\nactive = "high"\n'
+            "[leds.status]\npins = { red = 22, amber = 23, green = 24 }\n"
+            f'[onewire.air]\ndevice = "{device}"\n',
+            encoding="utf-8",
+        )
+        arguments = ("--config", str(config), "--seed", str(self._seed * 1000 + number))
+        return python("rackberry_sim.demo_node", *arguments)
+
+    @property
+    def node_names(self) -> list[str]:
+        """The nodes, in slot order."""
+        return [node for node, *_ in self._members]
+
+    def pids(self) -> dict[str, int]:
+        """Process ids: broker, master, then the nodes in slot order."""
+        return {
+            "broker": self.broker.pid,
+            **{name: child.pid for name, child in self.children.items()},
+        }
+
+    def wait_complete(self, ended: Callable[[], bool]) -> RackModel:
+        """Wait until the master holds every node to be alive.
+
+        Raises:
+            DemoError: when that takes too long or a process dies; it says which one, and its words.
+        """
+        clock, chance = SystemClock(), system_random()
+        incarnation = new_incarnation(chance)
+        inbox: Inbox[Any] = Inbox()
+        model = RackModel()
+        link = Link(
+            BrokerSettings(port=self.broker.port), f"demo-{incarnation}", Stamper(incarnation), inbox,
+            clock, chance, FILTERS, read_qos=0,
+        )  # fmt: skip
+        link.start()
+        deadline_s = clock.now() + COMPLETE_S_MAX
+        try:
+            while not self._complete(model):
+                self._look_for_deaths()
+                if clock.now() > deadline_s:
+                    missing = sorted(set(self.node_names) - self._alive(model))
+                    raise DemoError(
+                        f"after {COMPLETE_S_MAX:.0f} s these nodes are not alive: {', '.join(missing)}; "
+                        "is this machine very busy?"
+                    )
+                if ended():
+                    break
+                event = inbox.get(0.1)
+                if event is not None:
+                    model.apply(event, clock.now(), clock.wall_ms())
+        finally:
+            link.stop(0.2)
+        return model
+
+    def _alive(self, model: RackModel) -> set[str]:
+        return {v.node for v in model.nodes.values() if v.verdict and v.verdict.liveness == "alive"}
+
+    def _complete(self, model: RackModel) -> bool:
+        return self._alive(model) >= set(self.node_names)
+
+    def _look_for_deaths(self) -> None:
+        for child in self.children.values():
+            if child.process is not None and child.process.poll() is not None:
+                raise DemoError(f"{child.name} ended at once: {child.last_words}")
+
+    def stop(self) -> None:
+        """End every process."""
+        stop_all(self.children.values())
+        self.broker.stop()
+
+
+@contextlib.contextmanager
+def rack(nodes: int = 7, port: int | None = None, seed: int = 1) -> Iterator[Demo]:
+    """A demo rack in a temporary folder, for the time of a `with`; nothing is left behind.
+
+    Raises:
+        DemoError: when it cannot be started.
+    """
+    directory = Path(tempfile.mkdtemp(prefix="rackberry-demo-"))
+    demo = None
+    try:
+        demo = Demo(directory, nodes, port, seed)
+        yield demo
+    finally:
+        if demo is not None:
+            demo.stop()
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def run(
+    *,
+    nodes: int = 7,
+    port: int | None = None,
+    seed: int = 1,
+    for_s: float | None = None,
+    show: Callable[[Demo], int] | None = None,
+) -> int:
+    """Run the demo until its end; returns the exit code.
+
+    Args:
+        nodes: how many; the first seven are the seed's rack.
+        port: of the broker; a free one if None.
+        seed: of the scripted life.
+        for_s: end after this many seconds; None for until a signal. Only without `show`.
+        show: what to do with the complete rack, and how that ended; None prints one JSON line that
+            says where the rack is, and waits.
+
+    Raises:
+        DemoError: when it cannot run.
+    """
+    ended = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda *_: ended.set())
+    with rack(nodes, port, seed) as demo:
+        demo.wait_complete(ended.is_set)
+        if ended.is_set():
+            return 0
+        if show is not None:
+            return show(demo)
+        where = {"broker": demo.broker.address, "root": topics.ROOT_DEFAULT, "pids": demo.pids()}
+        print(json.dumps(where), flush=True)  # noqa: T201  # the one line that other programs read
+        ended.wait(for_s)
+        return 0

@@ -1,0 +1,360 @@
+"""The rack as it is known here: one model for the screen, the commands and whoever else looks.
+
+Theory of operation: `RackModel.apply` takes the facts of the link, one by one, and keeps the newest of
+everything, with the time at which it was heard here. Nothing is thrown away when the broker goes: what
+was last known stays, and ages. Four absences are told apart, because they call for different deeds:
+
+- this screen lost the broker: everything here is old, the rack may be fine;
+- the broker is there, the master is not (or is frozen): nodes are live, verdicts are old;
+- a node is silent while the master says that it lives: the node may have lost the broker;
+- a node is dead by the master's verdict.
+
+Ages come from the monotonic `now` at which something was heard here. Wall clocks of other machines are
+shown, never subtracted from our own, with one exception: `since_ms` of a verdict, whose offset to our
+own clock is learned from the master's live messages.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from rackberry import topics
+from rackberry.language import Light
+from rackberry.messages import (
+    LedReport,
+    MasterEvent,
+    MasterHealth,
+    MasterState,
+    NodeEvent,
+    NodeHealth,
+    NodeInfo,
+    NodeReply,
+    NodeState,
+    Reading,
+    RecentEvents,
+    Reply,
+    Verdict,
+)
+from rackberry.ports import CaughtUp, Cleared, LinkDown, LinkEvent, LinkUp, Received, Refused
+from rackberry_tui.text import clean
+
+HISTORY_MAX = 120  # samples of a sparkline: two minutes at the default rate of vitals
+EVENTS_MAX = 500
+REPLIES_MAX = 50
+NODES_MAX = 10_000
+SENSORS_MAX = 256
+MASTER_SILENT_S = 3.0  # six of the master's beats
+NODE_SILENT_INTERVALS = 3.0
+
+FILTERS = ("node/#", "master/#", "reply/#")
+
+
+@dataclass(slots=True)
+class SensorView:
+    """The newest reading of a sensor and when it was heard."""
+
+    reading: Reading
+    heard_s: float
+
+
+@dataclass(slots=True)
+class NodeView:
+    """What is known here of one node."""
+
+    node: str
+    verdict: Verdict | None = None
+    state: NodeState | None = None
+    info: NodeInfo | None = None
+    health: NodeHealth | None = None
+    heard_s: float | None = None
+    """When a live heartbeat was last heard here (monotonic seconds)."""
+    beat_seq: int = 0
+    sensors: dict[str, SensorView] = field(default_factory=dict)
+    leds: dict[str, LedReport] = field(default_factory=dict)
+    last_edge: dict[str, NodeEvent] = field(default_factory=dict)
+    cpu_history: deque[float] = field(default_factory=lambda: deque(maxlen=HISTORY_MAX))
+    temp_history: deque[float] = field(default_factory=lambda: deque(maxlen=HISTORY_MAX))
+    mem_history: deque[float] = field(default_factory=lambda: deque(maxlen=HISTORY_MAX))
+    sampled_s: float = float("-inf")
+
+    @property
+    def light(self) -> Light:
+        """What its tile and its status light should show."""
+        return Light.STALE if self.verdict is None else self.verdict.light
+
+    @property
+    def identifying(self) -> bool:
+        """Somebody is looking for this node."""
+        return any(report.shows is Light.IDENTIFY for report in self.leds.values())
+
+    @property
+    def place(self) -> tuple[str, int, str]:
+        """Physical order: rack, slot, name."""
+        verdict, info = self.verdict, self.info
+        rack = (verdict.rack if verdict else "") or (info.rack if info else "")
+        slot = verdict.slot if verdict else info.slot if info else None
+        return (rack, 10_001 if slot is None else slot, self.node)
+
+    @property
+    def rack(self) -> str:
+        """The name of its rack."""
+        return self.place[0]
+
+    @property
+    def slot(self) -> int | None:
+        """Its position in the rack."""
+        return None if self.place[1] > 10_000 else self.place[1]
+
+    def silent_s(self, now: float) -> float | None:
+        """Seconds since its last live heartbeat here; None when none was ever heard."""
+        return None if self.heard_s is None else now - self.heard_s
+
+
+class RackModel:
+    """The rack, from the facts of a link.
+
+    >>> model = RackModel()
+    >>> model.apply(LinkUp(1), now=0.0, wall_ms=0)
+    >>> model.connected, model.master_words(now=0.0)
+    (True, 'no master has been heard of')
+    """
+
+    def __init__(self) -> None:
+        self.nodes: dict[str, NodeView] = {}
+        self.events: deque[MasterEvent] = deque(maxlen=EVENTS_MAX)
+        self.replies: deque[Reply | tuple[str, NodeReply]] = deque(maxlen=REPLIES_MAX)
+        self.master: MasterState | None = None
+        self.master_health: MasterHealth | None = None
+        self.master_heard_s: float | None = None
+        self.connected = False
+        self.caught_up = False
+        self.down_reason = "not connected yet"
+        self.down_kind = "unreachable"
+        self.down_s: float | None = None
+        self.refused: dict[str, int] = {}
+        self.messages = 0
+        self.dirty: set[str] = set()
+        """Nodes that changed since somebody last painted; cleared by the painter."""
+        self.changed = 0
+        """Counts every change, so that a painter knows whether to look."""
+        self._newest = (0, 0)
+        self._master_ahead_ms: int | None = None
+
+    # --- facts ------------------------------------------------------------------------------------
+
+    def apply(self, event: LinkEvent, now: float, wall_ms: int) -> None:
+        """Take a fact in at monotonic `now` (s) and wall time `wall_ms`."""
+        self.changed += 1
+        match event:
+            case Received():
+                self._on_received(event, now, wall_ms)
+            case LinkUp():
+                self.connected, self.caught_up = True, False
+                self.down_s = None
+            case CaughtUp():
+                self.caught_up = True
+            case LinkDown():
+                if self.connected or self.down_s is None:
+                    self.down_s = now
+                self.connected = False
+                self.down_reason, self.down_kind = clean(event.reason), event.kind
+            case Cleared():
+                self._on_cleared(event)
+            case Refused():
+                self.refused[event.cause] = self.refused.get(event.cause, 0) + 1
+
+    def _on_received(self, fact: Received, now: float, wall_ms: int) -> None:
+        self.messages += 1
+        route, data = fact.address.route, fact.data
+        if route.pattern.startswith(("node/", "master/verdict/")):
+            view = self._view(fact.address.first)
+            if view is not None:
+                self._on_node(view, fact, now)
+                self.dirty.add(view.node)
+            return
+        match data:
+            case MasterState():
+                self.master = data
+            case MasterHealth():
+                self.master_health = data
+                if not fact.retained:
+                    self.master_heard_s = now
+                    self._master_ahead_ms = fact.at_ms - wall_ms
+            case MasterEvent():
+                self._add_events([data])
+            case RecentEvents():
+                self._add_events(data.events)
+            case Reply():
+                self.replies.append(data)
+
+    def _view(self, node: str) -> NodeView | None:
+        view = self.nodes.get(node)
+        if view is None and len(self.nodes) < NODES_MAX:
+            view = self.nodes[node] = NodeView(node)
+        return view
+
+    def _on_node(self, view: NodeView, fact: Received, now: float) -> None:
+        data = fact.data
+        match data:
+            case NodeHealth():
+                view.health = data
+                view.beat_seq = fact.seq
+                if not fact.retained:
+                    view.heard_s = now
+                    self._sample(view, data, now)
+            case Verdict():
+                view.verdict = data
+            case Reading():
+                name = fact.address.second
+                if name in view.sensors or len(view.sensors) < SENSORS_MAX:
+                    view.sensors[name] = SensorView(data, now)
+            case NodeState():
+                view.state = data
+            case NodeInfo():
+                view.info = data
+            case LedReport():
+                name = fact.address.second
+                if name in view.leds or len(view.leds) < SENSORS_MAX:
+                    view.leds[name] = data
+            case NodeEvent():
+                name = fact.address.second
+                if name in view.last_edge or len(view.last_edge) < SENSORS_MAX:
+                    view.last_edge[name] = data
+            case NodeReply():
+                self.replies.append((view.node, data))
+
+    def _sample(self, view: NodeView, health: NodeHealth, now: float) -> None:
+        if now - view.sampled_s < 1.0:
+            return
+        view.sampled_s = now
+        vitals = health.vitals
+        if vitals.cpu_percent is not None:
+            view.cpu_history.append(vitals.cpu_percent)
+        if vitals.cpu_temp_c is not None:
+            view.temp_history.append(vitals.cpu_temp_c)
+        if vitals.mem_total_bytes and vitals.mem_available_bytes is not None:
+            view.mem_history.append(100 * (1 - vitals.mem_available_bytes / vitals.mem_total_bytes))
+
+    def _add_events(self, events: Iterable[MasterEvent]) -> None:
+        for event in events:
+            if (event.term, event.number) > self._newest:
+                self._newest = (event.term, event.number)
+                self.events.append(event)
+
+    def _on_cleared(self, event: Cleared) -> None:
+        if event.address.route is topics.MASTER_VERDICT:
+            self.nodes.pop(event.address.first, None)  # the master forgot the node
+
+    # --- questions --------------------------------------------------------------------------------
+
+    def in_order(self) -> list[NodeView]:
+        """All nodes in physical order: rack, slot, name."""
+        return sorted(self.nodes.values(), key=lambda view: view.place)
+
+    def master_is_silent(self, now: float) -> bool:
+        """True when the master says it is online but its heartbeat does not come."""
+        if self.master_heard_s is None:
+            return True
+        return now - self.master_heard_s > MASTER_SILENT_S
+
+    def master_words(self, now: float) -> str:
+        """How the master is, in a few words; empty when it is well."""
+        if self.master is None:
+            return "no master has been heard of"
+        if self.master.status == "left":
+            return "the master was stopped"
+        if self.master.status == "offline":
+            return "the master is gone: verdicts are as it left them"
+        if self.connected and self.master_is_silent(now) and self.master_heard_s is not None:
+            silent = now - self.master_heard_s
+            return f"the master is silent for {silent:.0f} s: verdicts are as it left them"
+        return ""
+
+    def since_s(self, view: NodeView, wall_ms: int) -> float | None:
+        """How long the node's liveness has been what it is, in seconds."""
+        if view.verdict is None:
+            return None
+        master_now_ms = wall_ms + (self._master_ahead_ms or 0)
+        return max(0.0, (master_now_ms - view.verdict.since_ms) / 1000)
+
+    def seems_cut_off(self, view: NodeView, now: float) -> bool:
+        """True for a node that the master holds alive but that is not heard here."""
+        if view.verdict is None or view.verdict.liveness != "alive" or view.health is None:
+            return False
+        silent_s = view.silent_s(now)
+        return (
+            silent_s is not None and silent_s > NODE_SILENT_INTERVALS * view.health.interval_s + 1
+        )
+
+
+def status_document(model: RackModel, now: float, wall_ms: int, broker: str) -> dict[str, Any]:
+    """The rack as one JSON document: what `rackberry status --json` prints.
+
+    Args:
+        model: the rack.
+        now: monotonic seconds.
+        wall_ms: wall time.
+        broker: HOST:PORT, as it was given.
+    """
+    health = model.master_health
+    return {
+        "broker": {
+            "address": broker,
+            "connected": model.connected,
+            "reason": None if model.connected else model.down_reason,
+        },
+        "master": {
+            "status": model.master.status if model.master else None,
+            "term": model.master.term if model.master else None,
+            "words": model.master_words(now),
+            "heard_s": None
+            if model.master_heard_s is None
+            else round(now - model.master_heard_s, 2),
+            "holding": health.holding if health else "",
+            "event": health.event if health else None,
+            "refused": health.refused if health else {},
+        },
+        "nodes": [_node_document(model, view, now, wall_ms) for view in model.in_order()],
+        "events": [msgspec.to_builtins(event) for event in model.events],
+    }
+
+
+def _node_document(model: RackModel, view: NodeView, now: float, wall_ms: int) -> dict[str, Any]:
+    verdict = view.verdict
+    since_s = model.since_s(view, wall_ms)
+    silent_s = view.silent_s(now)
+    health = msgspec.to_builtins(view.health) if view.health else {}
+    if verdict is not None and verdict.last_vitals is not None and not health:
+        health = {"vitals": msgspec.to_builtins(verdict.last_vitals)}
+    return {
+        "node": view.node,
+        "liveness": verdict.liveness if verdict else "unknown",
+        "scheduling": verdict.scheduling if verdict else "unknown",
+        "condition": verdict.condition if verdict else "unknown",
+        "light": view.light,
+        "reason": verdict.reason if verdict else "the master has said nothing of it",
+        "scheduling_reason": verdict.scheduling_reason if verdict else "",
+        "since_s": None if since_s is None else round(since_s, 1),
+        "heard_s": None if silent_s is None else round(silent_s, 2),
+        "rack": view.rack,
+        "slot": view.slot,
+        "role": verdict.role if verdict else "",
+        "incarnation": verdict.incarnation if verdict else "",
+        "evidence": dict(verdict.evidence) if verdict else {},
+        "health": health,
+        "sensors": {
+            name: {**msgspec.to_builtins(sensor.reading), "unit": _unit(view, name)}
+            for name, sensor in sorted(view.sensors.items())
+        },
+        "leds": {name: msgspec.to_builtins(report) for name, report in sorted(view.leds.items())},
+        "info": msgspec.to_builtins(view.info) if view.info else {},
+    }
+
+
+def _unit(view: NodeView, sensor: str) -> str:
+    if view.info is None:
+        return ""
+    return next((info.unit for info in view.info.sensors if info.name == sensor), "")

@@ -1,0 +1,85 @@
+"""Where the screen gets its facts, and where its requests go: the one seam between screen and world.
+
+Theory of operation: `Source` is what the app knows: poll facts, publish, stop. `LiveSource` is a link to
+a broker; tests and replays bring their own.
+"""
+
+from typing import Any, Protocol
+
+from rackberry.clock import SystemClock, new_incarnation, system_random
+from rackberry.config import BrokerSettings
+from rackberry.loop import Inbox
+from rackberry.messages import Message
+from rackberry.mqtt import Link
+from rackberry.ports import LinkEvent, Publish
+from rackberry.topics import Address
+from rackberry.wire import Stamper
+from rackberry_tui.model import FILTERS
+
+POLL_MAX = 5000  # facts taken in at once: about 50 ms of work, so that keys stay alive in a flood
+
+
+class Source(Protocol):
+    """A stream of facts and a way to ask for something."""
+
+    client: str
+    address: str
+
+    def start(self) -> None:
+        """Begin."""
+
+    def poll(self) -> list[LinkEvent]:
+        """The facts since the last call, at most `POLL_MAX`, oldest first; never blocks."""
+
+    def publish(self, address: Address, data: Message) -> None:
+        """Send a request or command."""
+
+    def new_id(self, what: str) -> str:
+        """An id to know an answer by."""
+
+    def stop(self) -> None:
+        """End."""
+
+
+class LiveSource:
+    """Facts from a broker."""
+
+    def __init__(self, settings: BrokerSettings) -> None:
+        self._chance = system_random()
+        incarnation = new_incarnation(self._chance)
+        self.client = f"tui-{incarnation}"
+        self.address = f"{settings.host}:{settings.port}"
+        self._inbox: Inbox[Any] = Inbox()
+        self._link = Link(
+            settings,
+            self.client,
+            Stamper(incarnation),
+            self._inbox,
+            SystemClock(),
+            self._chance,
+            FILTERS,
+            read_qos=0,
+        )
+
+    def start(self) -> None:
+        """Connect, and stay connected."""
+        self._link.start()
+
+    def poll(self) -> list[LinkEvent]:
+        """The facts since the last call."""
+        out: list[LinkEvent] = []
+        while len(out) < POLL_MAX and (event := self._inbox.get(0)) is not None:
+            out.append(event)
+        return out
+
+    def publish(self, address: Address, data: Message) -> None:
+        """Send a request or command."""
+        self._link.publish(Publish(address, data))
+
+    def new_id(self, what: str) -> str:
+        """An id to know an answer by."""
+        return f"{what}-{new_incarnation(self._chance)}"
+
+    def stop(self) -> None:
+        """Disconnect."""
+        self._link.stop(0.3)

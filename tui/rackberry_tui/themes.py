@@ -1,0 +1,64 @@
+"""Colours: names of styles to what this terminal shows, by theme."""
+
+from rich.style import Style
+from textual.theme import Theme
+
+from rackberry.language import LANGUAGE, Light
+
+DARK = Theme(
+    name="rackberry-dark",
+    primary="#5EF9A5",
+    secondary="#318DD5",
+    warning="#E6B807",
+    error="#DA6A4D",
+    success="#5EF9A5",
+    foreground="#D6DAE0",
+    background="#14171C",
+    surface="#14171C",
+    panel="#1D222A",
+    dark=True,
+)
+LIGHT = Theme(
+    name="rackberry-light",
+    primary="#284E48",
+    secondary="#3570B2",
+    warning="#4E3A10",
+    error="#B0604B",
+    success="#284E48",
+    foreground="#1B1D21",
+    background="#FAFAF7",
+    surface="#FAFAF7",
+    panel="#ECECE6",
+    dark=False,
+)
+NAMES = {"dark": "rackberry-dark", "light": "rackberry-light", "ansi": "textual-ansi"}
+
+_ANSI: dict[Light, str] = {
+    Light.READY: "green",
+    Light.BUSY: "blue",
+    Light.WARN: "yellow",
+    Light.SUSPECT: "yellow",
+    Light.DEAD: "red",
+    Light.CORDONED: "default",
+    Light.STALE: "bright_black",
+    Light.NO_BROKER: "bright_black",
+    Light.OFF: "bright_black",
+}
+
+
+def styles(theme: str) -> dict[str, Style]:
+    """Style name -> style, for one of `NAMES`."""
+    out: dict[str, Style] = {
+        "plain": Style(),
+        "bold": Style(bold=True),
+        "reverse": Style(reverse=True),
+        "dim": Style(color={"dark": "#8A8A90", "light": "#76767C"}.get(theme, "bright_black")),
+        "alarm": Style(bold=True, reverse=True),
+        "identify": Style(reverse=True),
+    }
+    for light, sign in LANGUAGE.items():
+        if light is Light.IDENTIFY:
+            continue
+        colour = {"dark": sign.colour_dark, "light": sign.colour_light}.get(theme)
+        out[str(light)] = Style(color=colour or _ANSI.get(light, "default"))
+    return out
