@@ -173,7 +173,7 @@ class App:
     def _exchange(self, now_ms):
         for _ in range(RECEIVES_MAX):
             data = self._transport.receive()
-            if not data:
+            if data is None:
                 break
             for event in self._link.received(data, now_ms):
                 self.event(event)

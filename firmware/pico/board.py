@@ -1,6 +1,6 @@
 """What is wired to this Pico W: every pin by name and role. Numbers are GPIO numbers (GP14 is 14).
 
-INPUTS   kind button, contact or motion; `pull` up, down or none; `active_low` is true for a switch to
+INPUTS   kind button, contact, motion, leak or smoke; `pull` up, down or none; `active_low` is true for a switch to
          ground, which reads low when it is closed. A contact is normally closed: open, or a cut wire,
          reads as opened. `settle_ms` (30) may be given.
 LIGHTS   palette red-green-amber, red-green or single, with a GPIO for each of its colours. "LED" is the

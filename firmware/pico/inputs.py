@@ -1,4 +1,4 @@
-"""Buttons, contacts and motion sensors: from pin levels to edges that happened.
+"""Buttons, contacts and other things that are either on or off: from pin levels to edges that happened.
 
 Theory of operation: pure. The shell looks at every pin each few milliseconds, which no person outruns,
 and which heals itself where a missed interrupt would not. A level counts once it has stood for the
@@ -10,6 +10,8 @@ CHANGES = {
     "button": ("released", "pressed"),
     "contact": ("closed", "opened"),
     "motion": ("still", "motion"),
+    "leak": ("dry", "wet"),
+    "smoke": ("clear", "smoke"),
 }
 SETTLE_MS = 30  # cheap buttons bounce for up to 20 ms
 

@@ -117,19 +117,21 @@ class Link:
         )
 
     def received(self, data, now_ms):
-        """What `data` from the socket means, as events for the node.
+        """Yields what `data` from the socket means, as events for the node.
+
+        The payload of a message is good until the next event is asked for.
 
         Raises:
             LinkError: close the socket, then call `closed`.
         """
         self._heard_ms = now_ms
-        events = []
         try:
             for packet in self._parser.feed(data):
-                self._take(packet, events)
+                event = self._take(packet)
+                if event is not None:
+                    yield event
         except mqtt.ProtocolError as error:
             raise LinkError("the broker does not speak MQTT 3.1.1: %s" % error)
-        return events
 
     def pump(self, now_ms):
         """Move what may leave now towards the socket.
@@ -186,16 +188,16 @@ class Link:
 
     # --- inside -----------------------------------------------------------------------------------
 
-    def _take(self, packet, events):
+    def _take(self, packet):
         kind = packet[0]
         if self.state == CONNECTING:
             if kind != mqtt.CONNACK:
                 raise mqtt.ProtocolError("something before CONNACK")
             self._take_connack(packet[1])
-            events.append(("up", self._stamper.session))
-        elif kind == mqtt.CONNACK:
+            return ("up", self._stamper.session)
+        if kind == mqtt.CONNACK:
             raise mqtt.ProtocolError("CONNACK twice")
-        elif kind == mqtt.PINGRESP:
+        if kind == mqtt.PINGRESP:
             self._asked_ms = None
         elif kind == mqtt.PUBACK:
             self._inflight = [one for one in self._inflight if one[0] != packet[1]]
@@ -203,9 +205,10 @@ class Link:
             _, topic, payload, qos, retained, packet_id = packet
             if qos:
                 self._put(mqtt.puback(packet_id))
-            events.append(("message", topic, payload, bool(retained)))
+            return ("message", topic, payload, bool(retained))
         elif 0x80 in packet[2]:  # SUBACK
-            events.append(("unheard", "the broker refused one of our subscriptions"))
+            return ("unheard", "the broker refused one of our subscriptions")
+        return None
 
     def _take_connack(self, code):
         if code:

@@ -6,6 +6,7 @@ followed by a reset, with a pause so that a person can read it; the last will ha
 After a goodbye the node stays quiet until its button is pressed or its power is cycled.
 """
 
+import gc
 import os
 import sys
 import time
@@ -16,6 +17,7 @@ import board
 import settings
 
 WATCHDOG_MS = 8000  # the RP2040's longest is 8388
+GARBAGE_BYTES = 16384  # about seven heartbeats' worth; a collection takes some 5 ms
 PAUSE_MS = 5000
 
 
@@ -40,6 +42,8 @@ def start(**more):
     feed = _no_watchdog
     if chosen["watchdog"]:
         feed = machine.WDT(timeout=WATCHDOG_MS).feed
+    # Collecting early and often keeps the heap in one piece; by the time it is full it is in crumbs.
+    gc.threshold(GARBAGE_BYTES)
     # Imported late: whoever only has to mend a setting shall read about that and nothing else.
     from app import App
 

@@ -73,7 +73,7 @@ class Node:
         self._beat_ms = None
         self._lag_ms = 0
         self._losses = self._dropped = self._refused = 0
-        self._announced_ms = self._logged_ms = None
+        self._announced_ms = self._announce_due_ms = self._logged_ms = None
         self._check_ms = 0
         self._stopped = False
 
@@ -93,6 +93,7 @@ class Node:
 
     def _deadlines(self):
         yield self._beat_ms if self._up else None
+        yield self._announce_due_ms if self._up else None
         yield self._identify[1] if self._identify else None
         for light in self._lights:
             yield light.next_ms
@@ -111,10 +112,10 @@ class Node:
             if not self._on_pin(event[1], event[2], now_ms, wall_ms, effects):
                 return effects  # a look at a pin that brings nothing new costs nothing more
         elif kind == "read":
-            self._on_read(event[1], event[2], event[3], wall_ms, effects)
+            self._on_read(event[1], event[2], event[3], now_ms, wall_ms, effects)
         elif kind == "vitals":
             self._vitals, self._figures = event[1], event[2]
-            self._judge()
+            self._judge(now_ms, effects)
         elif kind == "message":
             self._on_message(event, now_ms, wall_ms, effects)
         elif kind == "lit":
@@ -142,6 +143,8 @@ class Node:
         self._lag_ms = max(self._lag_ms, lag_ms)
         if self._identify and now_ms >= self._identify[1]:
             self._end_identify("expired", "nobody pressed the button in time", effects)
+        if self._up and self._announce_due_ms is not None and now_ms >= self._announce_due_ms:
+            self._announce(now_ms, effects)
         if self._up and now_ms >= self._beat_ms:
             self._beat(now_ms, effects)
         if now_ms >= self._check_ms:
@@ -163,7 +166,7 @@ class Node:
             self._end_identify("done", "the button was pressed", effects)
         return True
 
-    def _on_read(self, name, value, error, wall_ms, effects):
+    def _on_read(self, name, value, error, now_ms, wall_ms, effects):
         if value is not None and not is_number(value, -1e9, 1e9):
             value, error = None, "it gave %s, which is no number that can be true" % value
         before = self._readings.get(name)
@@ -179,13 +182,17 @@ class Node:
             }
         self._readings[name] = reading
         effects.append(("publish", "node-sensor", (name,), reading, None))
-        self._judge()
+        self._judge(now_ms, effects)
 
-    def _judge(self):
+    def _judge(self, now_ms, effects):
         errors = {
             name: reading["error"] for name, reading in self._readings.items() if reading["error"]
         }
+        before = self._condition
         self._condition, self._reasons = self._health.judge(self._figures, errors)
+        if self._condition != before and self._up:
+            self._beat_ms = None  # bad news does not wait for the next beat, and good news neither
+            self._beat(now_ms, effects)
 
     # --- messages ---------------------------------------------------------------------------------
 
@@ -212,6 +219,8 @@ class Node:
     def _on_announce(self, _data, now_ms, _wall_ms, effects):
         if self._announced_ms is None or now_ms - self._announced_ms >= ANNOUNCE_MS_MIN:
             self._announce(now_ms, effects)
+        elif self._announce_due_ms is None:
+            self._announce_due_ms = self._announced_ms + ANNOUNCE_MS_MIN
 
     def _on_identify(self, data, now_ms, _wall_ms, effects):
         for_s = data.get("for_s", IDENTIFY_S)
@@ -234,7 +243,7 @@ class Node:
         self._stop("asked to", now_ms, wall_ms, effects)
 
     def _on_verdict(self, payload, retained, now_ms, effects):
-        if payload == b"":  # the master forgot us
+        if payload is not None and not len(payload):  # the master forgot us
             self._liveness, self._scheduling = "", "schedulable"
             return
         data = open_message(payload)
@@ -252,6 +261,7 @@ class Node:
 
     def _announce(self, now_ms, effects):
         self._announced_ms = now_ms
+        self._announce_due_ms = None
         effects.append(("publish", "node-state", (), {"status": "online", "reason": ""}, None))
         effects.append(("publish", "node-info", (), self._info(), None))
         self._beat_ms = None

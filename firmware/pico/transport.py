@@ -24,6 +24,8 @@ class Transport:
         self._address = None
         self._sock = None
         self._raw = None
+        self._buffer = bytearray(RECEIVE_BYTES)  # made once: see `mqtt`
+        self._view = memoryview(self._buffer)
         self.connected = False
 
     @property
@@ -105,22 +107,22 @@ class Transport:
         self._poller.modify(self._sock, flags)
 
     def receive(self):
-        """Bytes; b"" when there are none just now.
+        """A view of what has come, good until the next call; None when there is nothing just now.
 
         Raises:
             OSError: the connection broke, or the broker closed it.
         """
         try:
-            data = self._sock.read(RECEIVE_BYTES)
+            count = self._sock.readinto(self._buffer)
         except OSError as error:
             if error.args[0] in BUSY:
-                return b""
+                return None
             raise
-        if data is None:
-            return b""
-        if not data:
+        if count is None:
+            return None
+        if not count:
             raise OSError(errno.ECONNRESET)
-        return data
+        return self._view[:count]
 
     def send(self, data):
         """How many bytes of `data` were taken.
