@@ -92,7 +92,7 @@ class Transport:
         settings = self._settings
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.verify_mode = ssl.CERT_REQUIRED
-        context.load_verify_locations(_read(settings["ca_file"]))
+        context.load_verify_locations(cadata=_read(settings["ca_file"]))
         if settings["certificate_file"]:
             context.load_cert_chain(
                 _read(settings["certificate_file"]), _read(settings["key_file"])
