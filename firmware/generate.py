@@ -35,11 +35,11 @@ def contract() -> str:
         "\n# route: (topic below the root, retained, QoS)\nROUTES = {\n",
     ]
     read = (topics.MASTER_VERDICT, topics.CMD_ANNOUNCE, topics.CMD_IDENTIFY, topics.CMD_SHUTDOWN)
-    for route in topics.ROUTES:
-        if route.writer == "node" or route in read:
-            lines.append(
-                f'    "{route.name}": ("{route.pattern}", {route.retained}, {route.qos}),\n'
-            )
+    lines += [
+        f'    "{route.name}": ("{route.pattern}", {route.retained}, {route.qos}),\n'
+        for route in topics.ROUTES
+        if route.writer == "node" or route in read
+    ]
     return "".join([*lines, "}\n"])
 
 

@@ -106,7 +106,9 @@ class Recorder:
     def of(self, node: str) -> list[Seen]:
         """What this node published."""
         with self._news:
-            return [one for one in self.stream if one.topic.startswith(f"{self._root}/node/{node}/")]
+            return [
+                one for one in self.stream if one.topic.startswith(f"{self._root}/node/{node}/")
+            ]
 
     def close(self) -> None:
         self.client.disconnect()
@@ -153,9 +155,8 @@ def check_birth_first(stream: Sequence[Seen]) -> None:
     """A session begins with its birth; info, a heartbeat and every LED follow, sessions only rise."""
     for life in _lives(stream).values():
         first = life[0].data
-        assert isinstance(first, NodeState) and first.status == "online", (
-            f"the first word of a session was {life[0].topic}: {life[0].payload[:200]!r}"
-        )
+        born = isinstance(first, NodeState) and first.status == "online"
+        assert born, f"the first word of a session was {life[0].topic}: {life[0].payload[:200]!r}"
         # What was kept from an outage may follow the birth at once.
         rest = [one.data for one in life[1:] if not isinstance(one.data, NodeEvent | NodeReply)]
         assert len(rest) > 1, "nothing after the birth"
@@ -263,9 +264,7 @@ def _is_will(one: Seen) -> bool:
 
 
 def _spoken(stream: Iterable[Seen], incarnation: str) -> list[Seen]:
-    return [
-        one for one in stream if _fact(one).incarnation == incarnation and not _is_will(one)
-    ]
+    return [one for one in stream if _fact(one).incarnation == incarnation and not _is_will(one)]
 
 
 def _lives(stream: Iterable[Seen]) -> dict[tuple[str, int], list[Seen]]:

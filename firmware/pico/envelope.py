@@ -44,10 +44,9 @@ def topic_of(root, route, *ids):
     >>> topic_of("rackberry/v1", "node-sensor", "n1", "door")
     'rackberry/v1/node/n1/sensor/door'
     """
-    levels = []
     left = list(ids)
-    for level in contract.ROUTES[route][0].split("/"):
-        levels.append(left.pop(0) if level.startswith("{") else level)
+    pattern = contract.ROUTES[route][0].split("/")
+    levels = [left.pop(0) if level.startswith("{") else level for level in pattern]
     return root + "/" + "/".join(levels)
 
 
@@ -66,14 +65,17 @@ class Stamper:
         seq = self._seqs.get(topic, -1) + 1
         self._seqs[topic] = seq
         # `data` comes last and the rest in the contract's order, for people who watch the wire.
-        text = '{"v":%d,"incarnation":"%s","session":%d,"seq":%d,"at_ms":%d,"up_ms":%d,"data":%s}' % (
-            contract.ENVELOPE_VERSION,
-            self.incarnation,
-            self.session,
-            seq,
-            at_ms,
-            up_ms,
-            json.dumps(data, separators=(",", ":")),
+        text = (
+            '{"v":%d,"incarnation":"%s","session":%d,"seq":%d,"at_ms":%d,"up_ms":%d,"data":%s}'
+            % (
+                contract.ENVELOPE_VERSION,
+                self.incarnation,
+                self.session,
+                seq,
+                at_ms,
+                up_ms,
+                json.dumps(data, separators=(",", ":")),
+            )
         )
         return text.encode()
 

@@ -20,7 +20,7 @@ class Health:
     """Judges vitals and sensor errors; remembers only the grade of each rule."""
 
     def __init__(self):
-        self._grades = {name: 0 for name in RULES}
+        self._grades = dict.fromkeys(RULES, 0)
 
     def judge(self, figures, errors):
         """(condition, [reason, ...]) for the figures of `RULES` and {sensor: error} of failing ones."""
@@ -32,7 +32,9 @@ class Health:
             if self._grades[name] and value is not None:
                 words, unit, warn, _, well = RULES[name]
                 bound = "below" if warn > well else "above"
-                reasons.append("%s %d %s, well is %s %d %s" % (words, value, unit, bound, well, unit))
+                reasons.append(
+                    "%s %d %s, well is %s %d %s" % (words, value, unit, bound, well, unit)
+                )
         worst = max(self._grades.values())
         for sensor in sorted(errors):
             worst = max(worst, 1)

@@ -11,9 +11,8 @@ import os
 import sys
 import time
 
-import machine
-
 import board
+import machine
 import settings
 
 WATCHDOG_MS = 8000  # the RP2040's longest is 8388
@@ -56,7 +55,7 @@ def start(**more):
         chance,
         machine.RTC().datetime,
         feed,
-        **more
+        **more,
     )
     reason = app.run()
     print("said goodbye: %s" % reason)

@@ -65,7 +65,9 @@ def connect(client_id, keepalive_s, will_topic, will_payload, username="", passw
         if password:
             flags |= 0x40
             body += _text(password)
-    return _packet(0x10, b"\x00\x04MQTT\x04" + bytes([flags]) + keepalive_s.to_bytes(2, "big") + body)
+    return _packet(
+        0x10, b"\x00\x04MQTT\x04" + bytes([flags]) + keepalive_s.to_bytes(2, "big") + body
+    )
 
 
 def publish(topic, payload, qos=0, retained=False, packet_id=0):

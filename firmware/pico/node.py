@@ -100,14 +100,14 @@ class Node:
 
     # --- events -----------------------------------------------------------------------------------
 
-    def handle(self, event, now_ms, wall_ms):
+    def handle(self, event, now_ms, wall_ms):  # noqa: PLR0912  # one branch for each kind of fact
         """Apply a fact and say what is to be done."""
         effects = []
         if self._stopped and event[0] != "lit":
             return effects
         kind = event[0]
         if kind == "tick":
-            self._on_tick(event[1], now_ms, wall_ms, effects)
+            self._on_tick(event[1], now_ms, effects)
         elif kind == "pin":
             if not self._on_pin(event[1], event[2], now_ms, wall_ms, effects):
                 return effects  # a look at a pin that brings nothing new costs nothing more
@@ -139,7 +139,7 @@ class Node:
             self._paint(now_ms, wall_ms, effects)
         return effects
 
-    def _on_tick(self, lag_ms, now_ms, wall_ms, effects):
+    def _on_tick(self, lag_ms, now_ms, effects):
         self._lag_ms = max(self._lag_ms, lag_ms)
         if self._identify and now_ms >= self._identify[1]:
             self._end_identify("expired", "nobody pressed the button in time", effects)
@@ -295,25 +295,21 @@ class Node:
         self._beat_ms = (now_ms if late else self._beat_ms) + step_ms
 
     def _info(self):
-        sensors = []
-        for one in self._board.INPUTS:
-            source = one.get("source", "GPIO%s" % one["pin"])
-            sensors.append({"name": one["name"], "kind": one["kind"], "source": source})
-        for one in self._board.SENSORS:
-            sensors.append(
-                {
-                    "name": one["name"],
-                    "kind": one["kind"],
-                    "unit": one["unit"],
-                    "source": one["source"],
-                    "interval_s": one["interval_ms"] / 1000,
-                }
-            )
-        leds = []
-        for one in self._board.LIGHTS:
-            # The LED on the board itself hangs on the radio chip and has no GPIO number.
-            pins = {c: pin for c, pin in one["pins"].items() if isinstance(pin, int)}
-            leds.append({"name": one["name"], "pins": pins})
+        sensors = [
+            {"name": one["name"], "kind": one["kind"], "source": "GPIO%d" % one["pin"]}
+            for one in self._board.INPUTS
+        ]
+        sensors += [
+            {
+                "name": one["name"],
+                "kind": one["kind"],
+                "unit": one["unit"],
+                "source": one["source"],
+                "interval_s": one["interval_ms"] / 1000,
+            }
+            for one in self._board.SENSORS
+        ]
+        leds = [{"name": one["name"], "pins": _gpios(one)} for one in self._board.LIGHTS]
         return {
             "model": self._model,
             "os_boot_id": self._boot_id,
@@ -381,3 +377,8 @@ class Node:
                 if name not in self._complaints or self._complaints[name] != error:
                     self._complaints[name] = error
                     effects.append(("publish", "node-led", (name,), light.report(lit, error), None))
+
+
+def _gpios(light):
+    """{colour: GPIO}; the LED on the board itself hangs on the radio chip and has no number."""
+    return {colour: pin for colour, pin in light["pins"].items() if isinstance(pin, int)}

@@ -5,7 +5,6 @@ tells it again, with jittered back-off, when it has not within `JOIN_MS_MAX`.
 """
 
 import network
-
 from backoff import Backoff
 
 JOIN_MS_MAX = 15000

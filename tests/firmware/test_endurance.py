@@ -54,13 +54,15 @@ def test_an_hour_of_traffic_leaves_the_heap_as_it_was(
         pico.drive(15, number % 2 == 0)
         time.sleep(0.8)
     stream = recorder.of(NODE)
-    free = [one.data.vitals.mem_available_bytes for one in stream if isinstance(one.data, NodeHealth)]
     beats = [one.data for one in stream if isinstance(one.data, NodeHealth)]
+    free = [beat.vitals.mem_available_bytes or 0 for beat in beats]
     assert pico.interrupt() == 0
     assert beats[-1].refused == 2 * number, "both kinds of noise were counted, every time"
     assert beats[-1].broker_losses == 0
     early, late = min(free[100:1000]), min(free[-1000:])
-    print(f"\n{len(stream)} messages; heap free: least {min(free)}, last {free[-1]} of 196608 bytes")
+    print(
+        f"\n{len(stream)} messages; heap free: least {min(free)}, last {free[-1]} of 196608 bytes"
+    )
     assert min(free) > 64 * 1024, f"only {min(free)} bytes of heap were left"
     assert late > early - 4096, f"the heap shrank from {early} to {late} bytes: a leak"
     assert not (pico.pins / "bite").exists()
@@ -144,16 +146,16 @@ def _openssl(directory: Path, *words: str) -> None:
 
 
 @pytest.mark.broker
-def test_tls_with_a_certificate_of_its_own(
-    tmp_path: Path, make_pico: Callable[..., Pico]
-) -> None:
+def test_tls_with_a_certificate_of_its_own(tmp_path: Path, make_pico: Callable[..., Pico]) -> None:
     at = tmp_path / "broker"
     at.mkdir()
     curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
     _openssl(at, "req", "-x509", *curve, "-keyout", "ca.key", "-out", "ca.crt", "-subj", "/CN=rack",
              "-days", "2")  # fmt: skip
     for name, subject in (("broker", "/CN=127.0.0.1"), ("node", f"/CN={NODE}")):
-        _openssl(at, "req", *curve, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", subject)
+        _openssl(
+            at, "req", *curve, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", subject
+        )
         _openssl(at, "x509", "-req", "-in", f"{name}.csr", "-CA", "ca.crt", "-CAkey", "ca.key",
                  "-CAcreateserial", "-out", f"{name}.crt", "-days", "2")  # fmt: skip
     _openssl(at, "x509", "-in", "ca.crt", "-outform", "DER", "-out", "ca.der")

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -72,7 +73,7 @@ def test_a_whole_life_keeps_the_contract(
     time.sleep(1.6)
     changes = pico.levels(RED)[blinks:]
     assert 5 <= len(changes) <= 8, f"2 Hz is four changes a second, in 1.6 s there were {changes}"
-    assert all(first != second for first, second in zip(changes, changes[1:], strict=False))
+    assert all(first != second for first, second in pairwise(changes))
     pico.press()
     recorder.wait_for(ends("/reply", id="look-1", stage="done"), since=mark)
     recorder.wait_for(ends("/event/identify", change="pressed", value=True), since=mark)
@@ -136,7 +137,7 @@ def test_a_broker_that_dies_and_comes_back(
     first = recorder.of(NODE)
     broker.kill()
     deadline = time.monotonic() + 5
-    while 0 < len(pico.levels(GREEN)) and len(pico.levels(GREEN)) < 6:
+    while len(pico.levels(GREEN)) < 6:
         assert time.monotonic() < deadline, "the pins never showed that the broker was gone"
         time.sleep(0.05)
     blinking = pico.levels(GREEN)[-4:]
@@ -180,7 +181,10 @@ def test_a_power_cut_fires_the_will_of_that_very_session(
     will = recorder.wait_for(is_state("offline"))
     assert birth.fact is not None
     assert will.fact is not None
-    assert (will.fact.incarnation, will.fact.session) == (birth.fact.incarnation, birth.fact.session)
+    assert (will.fact.incarnation, will.fact.session) == (
+        birth.fact.incarnation,
+        birth.fact.session,
+    )
     pico.start()
     second = recorder.wait_for(is_state("online"), since=recorder.stream.index(will)).fact
     assert second is not None
@@ -222,13 +226,17 @@ def test_what_the_contract_refuses_is_counted_and_changes_nothing(
     recorder.client.publish(f"{ROOT}/master/verdict/{NODE}", b'{"v":1}', 1)
     refused = len(bad) + 2  # the verdict and the retained command
     recorder.wait_for(
-        lambda one: isinstance(one.data, NodeHealth) and one.data.refused == refused
-        if one.topic.endswith(f"{NODE}/health")
-        else False
+        lambda one: (
+            isinstance(one.data, NodeHealth) and one.data.refused == refused
+            if one.topic.endswith(f"{NODE}/health")
+            else False
+        )
     )
     assert not [one for one in recorder.of(NODE) if one.topic.endswith("/reply")]
     say(recorder, topics.CMD_IDENTIFY, Identify(id="still-there"))
-    recorder.wait_for(lambda one: one.topic.endswith(f"{NODE}/reply") and one.data.id == "still-there")
+    recorder.wait_for(
+        lambda one: one.topic.endswith(f"{NODE}/reply") and one.data.id == "still-there"
+    )
     check_all(recorder.of(NODE))
 
 
@@ -275,13 +283,18 @@ def test_a_probe_that_is_unplugged_and_a_pin_that_lies(
     assert error.error
     mark = len(recorder.stream)
     recorder.wait_for(
-        lambda one: isinstance(one.data, NodeHealth)
-        and one.data.condition is Condition.WARN
-        and any("probe" in reason for reason in one.data.reasons),
+        lambda one: (
+            isinstance(one.data, NodeHealth)
+            and one.data.condition is Condition.WARN
+            and any("probe" in reason for reason in one.data.reasons)
+        ),
         since=mark,
     )
     pico.put("ds18b20", "85")  # what the chip says when it lost its power
-    recorder.wait_for(lambda one: getattr(one.data, "error", None) == "it lost its power while measuring", since=mark)
+    recorder.wait_for(
+        lambda one: getattr(one.data, "error", None) == "it lost its power while measuring",
+        since=mark,
+    )
     pico.put("ds18b20", "22.25")
     recorder.wait_for(ends("/sensor/probe", value=22.25, quality="ok"), since=mark)
     recorder.wait_for(shows(Light.READY), since=mark)

@@ -113,8 +113,11 @@ HOSTILE = [
 
 @pytest.mark.parametrize(("data", "why"), HOSTILE, ids=[why for _, why in HOSTILE])
 def test_malformed_packets_end_the_connection(data: bytes, why: str) -> None:
-    with pytest.raises(mqtt.ProtocolError):
-        packets(mqtt.Parser(), data)
+    try:
+        got = packets(mqtt.Parser(), data)
+    except mqtt.ProtocolError:
+        return
+    pytest.fail(f"{why}: taken for {got}")
 
 
 def test_an_oversize_message_costs_no_memory_and_the_next_one_arrives() -> None:
@@ -253,8 +256,7 @@ def test_a_silent_broker_is_lost_and_a_talking_one_is_not() -> None:
         made.pump(now_ms)
         leave(made)
     with pytest.raises(link.LinkError, match="silent"):
-        for now_ms in range(65_000, 70_000, 100):
-            made.pump(now_ms)
+        made.pump(70_000)
 
 
 @pytest.mark.parametrize(
@@ -277,8 +279,7 @@ def test_a_broker_that_floods_and_never_reads_is_left() -> None:
     up(made)
     flood = mqtt.publish("a", b"", 1, False, 1)
     with pytest.raises(link.LinkError, match="does not take"):
-        for _ in range(100_000):
-            list(made.received(flood, 10))
+        list(made.received(flood * 100_000, 10))
 
 
 # --- the same as the core -------------------------------------------------------------------------
@@ -313,7 +314,8 @@ def test_whatever_the_core_refuses_is_refused(payload: bytes) -> None:
     try:
         envelope.open_message(payload)
     except envelope.Refusal as refusal:
-        assert refusal.cause in set(wire.Cause)
+        cause = wire.Cause(refusal.cause)  # raises when it is no cause of the contract
+        assert cause is not wire.Cause.UNKNOWN_TOPIC
         return
     json.loads(payload)  # what passed is at least JSON
 

@@ -25,7 +25,8 @@ class WLAN:
         self._pm = pm
 
     def connect(self, ssid, key=None):
-        assert self._active and ssid
+        assert self._active
+        assert ssid
         self._joining = True
 
     def disconnect(self):
