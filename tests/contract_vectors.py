@@ -170,8 +170,8 @@ def check_birth_first(stream: Sequence[Seen]) -> None:
 
 def check_wills(stream: Sequence[Seen]) -> None:
     """A will names a session that had been born, comes once, and after that session's last word."""
-    born = set()
-    died = set()
+    born: set[tuple[str, int]] = set()
+    died: set[tuple[str, int]] = set()
     for one in stream:
         key = (_fact(one).incarnation, _fact(one).session)
         if _is_will(one):

@@ -12,7 +12,7 @@ import machine
 
 PWM_HZ = 1000
 DS18B20_MS = 750  # conversion at 12 bits, DS18B20 datasheet
-PULLS = {"up": "PULL_UP", "down": "PULL_DOWN", "none": None}
+PULLS = {"up": (machine.Pin.PULL_UP,), "down": (machine.Pin.PULL_DOWN,), "none": ()}
 NOT_HERE = "a Pico has none"
 # The vitals of the contract that a microcontroller does not have.
 UNREADABLE = {
@@ -40,9 +40,7 @@ class Pins:
         self.inputs = []  # (name, pin, active_low)
         for one in board.INPUTS:
             pull = PULLS[one.get("pull", "up")]
-            pin = machine.Pin(
-                one["pin"], machine.Pin.IN, None if pull is None else getattr(machine.Pin, pull)
-            )
+            pin = machine.Pin(one["pin"], machine.Pin.IN, *pull)
             self.inputs.append((one["name"], pin, one["active_low"]))
         self._lights = {}
         for one in board.LIGHTS:

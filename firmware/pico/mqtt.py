@@ -142,7 +142,7 @@ class Parser:
             raise ProtocolError("a PUBLISH at QoS 2 or 3, but 1 is the most that was asked for")
 
     def _take_length(self, byte):
-        if self._shift > 21:
+        if self._shift == 21 and byte & 0x80:
             raise ProtocolError("a remaining length of more than four bytes")
         self._length |= (byte & 0x7F) << self._shift
         self._shift += 7

@@ -166,6 +166,12 @@ def check_board(board):
         if sorted(one["pins"]) != colours:
             words = (one["name"], one["palette"], ", ".join(colours))
             raise SettingsError("board.py: %s, palette %s, needs pins for %s" % words)
+    for one in board.INPUTS:
+        if one.get("pull", "up") not in ("up", "down", "none"):
+            words = (one["name"], one["pull"])
+            raise SettingsError("board.py: %s has pull %r; accepted are up, down, none" % words)
+        if not isinstance(one.get("active_low"), bool):
+            raise SettingsError("board.py: %s needs active_low, True or False" % one["name"])
     for one in board.SENSORS:
         if not _whole(100, 3600000)(one.get("interval_ms")):
             raise SettingsError(

@@ -75,7 +75,7 @@ class Transport:
             if flags & select.POLLOUT:
                 self._poller.unregister(self._raw)
                 if self._settings["ca_file"]:
-                    self._wrap()
+                    self._wrap(self._raw)
                 self._poller.register(self._sock, select.POLLIN)
                 self.connected = True
                 return True
@@ -86,7 +86,7 @@ class Transport:
         probe.register(self._raw, select.POLLOUT)
         return probe.poll(0)
 
-    def _wrap(self):
+    def _wrap(self, raw):
         import ssl
 
         settings = self._settings
@@ -98,7 +98,7 @@ class Transport:
                 _read(settings["certificate_file"]), _read(settings["key_file"])
             )
         self._sock = context.wrap_socket(
-            self._raw, server_hostname=settings["broker_host"], do_handshake_on_connect=False
+            raw, server_hostname=settings["broker_host"], do_handshake_on_connect=False
         )
 
     def wait_to_send(self, wanted):

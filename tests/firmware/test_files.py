@@ -1,5 +1,7 @@
 """What is flashed: generated tables are current, every file compiles for the board, types hold."""
 
+import importlib
+import importlib.metadata
 import importlib.util
 import json
 import shutil
@@ -44,6 +46,22 @@ def test_every_file_compiles_for_the_board(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
         total_bytes += out.stat().st_size
     assert total_bytes < 64 * 1024, f"{total_bytes} bytes of byte code: too much of the heap"
+
+
+def test_types_hold_against_the_stubs_of_the_board() -> None:
+    pyright = shutil.which("pyright", path=str(Path(sys.executable).parent))
+    try:
+        stubs = importlib.metadata.distribution("micropython-stdlib-stubs")
+        importlib.metadata.distribution("micropython-rp2-stubs")
+    except importlib.metadata.PackageNotFoundError:
+        pytest.skip("the package micropython-rp2-stubs is not installed")
+    if pyright is None:
+        pytest.skip("pyright is not installed")
+    done = subprocess.run(
+        [pyright, "--pythonpath", sys.executable, "--typeshedpath", str(stubs.locate_file(""))],
+        cwd=PICO, capture_output=True, text=True, timeout=100, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
 
 
 def test_the_shim_does_not_hide_a_missing_import() -> None:

@@ -43,7 +43,8 @@ def verdict(liveness: Liveness, scheduling: Scheduling, light: Light) -> Verdict
 
 
 def shows(light: Light) -> Callable[[Seen], bool]:
-    return ends("/led/status", shows=light)
+    fits: Callable[[Seen], bool] = ends("/led/status", shows=light)
+    return fits
 
 
 def test_a_whole_life_keeps_the_contract(
@@ -359,6 +360,11 @@ def test_wrong_settings_are_one_sentence(
         ('"green": 18', '"green": 24', "status is on pin 24; accepted is 0 to 22 or 26 to 28"),
         ('"green": 18', '"blue": 18', "status, palette red-green, needs pins for green, red"),
         ('"ds18b20"', '"dht22"', "probe has driver 'dht22'; accepted are"),
+        (
+            "INPUTS = ()",
+            'INPUTS = ({"name": "b", "kind": "button", "pin": 3},)',
+            "b needs active_low",
+        ),
         ("100}", "1}", "probe needs interval_ms, a whole number from 100 to 3600000"),
     ],
 )

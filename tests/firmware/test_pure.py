@@ -91,7 +91,7 @@ def test_what_a_broker_publishes_arrives_however_it_is_cut(
 HOSTILE = [
     (b"\x20\x02\x01\x00", "a clean session was asked for"),
     (b"\x20\x01\x00", "CONNACK too short"),
-    (b"\x30\xff\xff\xff\xff\x01", "a remaining length of five bytes"),
+    (b"\x30\xff\xff\xff\xff", "a remaining length of five bytes"),
     (b"\x30\x00", "a PUBLISH without a topic"),
     (b"\x30\x02\x00\x00", "a PUBLISH with an empty topic"),
     (b"\x30\x04\x00\x09ab", "a topic longer than its packet"),
