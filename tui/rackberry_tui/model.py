@@ -268,6 +268,8 @@ class RackModel:
             return "the master was stopped"
         if self.master.status == "offline":
             return "the master is gone: verdicts are as it left them"
+        if self.caught_up and self.master_health is None:
+            return "the master says it is online but its heartbeat does not come"
         if self.connected and self.master_is_silent(now) and self.master_heard_s is not None:
             silent = now - self.master_heard_s
             return f"the master is silent for {silent:.0f} s: verdicts are as it left them"
