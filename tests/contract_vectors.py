@@ -18,6 +18,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from rackberry import topics, wire
+from rackberry.language import Light
 from rackberry.messages import LedReport, NodeEvent, NodeHealth, NodeInfo, NodeReply, NodeState
 from rackberry.ports import Received
 
@@ -184,11 +185,17 @@ def check_wills(stream: Sequence[Seen]) -> None:
 
 
 def check_goodbye_last(stream: Sequence[Seen]) -> None:
-    """After `left` an incarnation says nothing, and its will does not fire either."""
+    """After `left` an incarnation is silent, and its will does not fire either.
+
+    One thing may follow: that its LEDs have gone dark, which a node can only read back once they have.
+    """
     gone: set[str] = set()
     for one in stream:
         incarnation = _fact(one).incarnation
-        assert incarnation not in gone, f"{one.topic} came after the goodbye of {incarnation}"
+        dark = isinstance(one.data, LedReport) and one.data.shows is Light.OFF
+        assert dark or incarnation not in gone, (
+            f"{one.topic} came after the goodbye of {incarnation}"
+        )
         if isinstance(one.data, NodeState) and one.data.status == "left":
             gone.add(incarnation)
 

@@ -79,6 +79,8 @@ class TimeServer:
         # Mode 4 (server), a stratum that is not "kiss of death", a time that is set.
         if len(answer) == 48 and answer[0] & 7 == 4 and 1 <= answer[1] <= 15 and any(answer[40:44]):
             seconds = int.from_bytes(answer[40:44], "big") - EPOCH_DELTA_S
+            if seconds < 0:
+                seconds += 1 << 32  # the counter of seconds begins anew in 2036
             year, month, day, hour, minute, second, weekday, _ = time.gmtime(seconds)[:8]
             self._set_clock((year, month, day, weekday, hour, minute, second, 0))
             self.synced = True

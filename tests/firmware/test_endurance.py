@@ -96,6 +96,40 @@ def test_a_server_that_is_no_broker_is_left_and_tried_again(make_pico: Callable[
     assert "the broker does not speak MQTT 3.1.1" in words
 
 
+# NTP's own era begins in 1900; 0xEC7F5B80 is 2025-09-25 06:11:12 UTC, a Thursday (weekday 3).
+NTP_TIME = 0xEC7F5B80
+RIGHT = b"\x24\x02" + b"\0" * 38 + NTP_TIME.to_bytes(4, "big") + b"\0" * 4
+
+
+@pytest.mark.parametrize(
+    ("answer", "printed"),
+    [
+        (RIGHT, "True [(2025, 9, 25, 3, 6, 11, 12, 0)]"),
+        # the counter of seconds begins anew in 2036
+        (RIGHT[:40] + b"\0\0\0\x10" + b"\0" * 4, "True [(2036, 2, 7, 3, 6, 28, 32, 0)]"),
+        (b"\x24\x00" + RIGHT[2:], "False []"),  # stratum 0: "kiss of death", go away
+        (b"\x23" + RIGHT[1:], "False []"),  # mode 3: a question, not an answer
+        (RIGHT[:40] + b"\0" * 8, "False []"),  # a server that has no time itself
+        (RIGHT[:20], "False []"),
+    ],
+)
+def test_the_clock_is_set_by_a_sound_answer_only(
+    make_pico: Callable[..., Pico], answer: bytes, printed: str
+) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+        server.settimeout(10)
+        pico = make_pico(1)
+        (pico.directory / "port").write_text(str(server.getsockname()[1]))
+        pico.start(script=HERE / "timeserver.py")
+        question, client = server.recvfrom(100)
+        assert (len(question), question[0]) == (48, 0x1B), "SNTP version 3, from a client"
+        server.sendto(answer, client)
+        assert pico.process is not None
+        assert pico.process.wait(10) == 0
+    assert pico.output().strip() == printed
+
+
 @pytest.mark.broker
 def test_the_real_master_takes_it_for_a_node(
     broker: PrivateBroker, recorder: Recorder, make_pico: Callable[..., Pico], tmp_path: Path

@@ -93,8 +93,9 @@ def test_a_whole_life_keeps_the_contract(
     say(recorder, topics.CMD_SHUTDOWN, Shutdown(id="off-1"))
     recorder.wait_for(ends("/reply", id="off-1", stage="accepted"), since=mark)
     recorder.wait_for(is_state("left"), since=mark)
-    assert "/led/" in recorder.of(NODE)[-2].topic, "dark is told before the goodbye"
     time.sleep(1.0)  # silence after the goodbye is part of what is checked
+    assert is_state("left")(recorder.of(NODE)[-1])
+    assert "/led/" in recorder.of(NODE)[-2].topic, "dark is told before the goodbye"
     assert [pico.levels(gpio)[-1] for gpio in (RED, AMBER, GREEN, "LED")] == [0, 0, 0, 0]
     check_all(recorder.of(NODE))
 
