@@ -239,8 +239,10 @@ class Agent:
 
     def _announce(self, now: float) -> None:
         """Say everything, the birth first."""
-        self._announced_s = now
         self._announce_due_s = None
+        if not self._link_up:
+            return
+        self._announced_s = now
         self._say(topics.NODE_STATE, NodeState(status="online"))
         self._say(topics.NODE_INFO, self._info)
         self._beat(now)

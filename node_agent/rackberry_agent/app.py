@@ -44,6 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _settings(arguments: argparse.Namespace) -> tuple[AgentSettings, str]:
+    if arguments.node is not None:
+        check_id(arguments.node, "node id")
     overrides: dict[str, Any] = {"node": arguments.node, "pins.factory": arguments.pins}
     if arguments.broker:
         overrides["broker.host"], overrides["broker.port"] = parse_host_port(arguments.broker)
