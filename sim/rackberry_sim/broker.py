@@ -57,6 +57,8 @@ class Broker:
         self._world = world
         self.running = True
         self.frozen_until_s = 0.0
+        self.will_lag_s = 0.0
+        """How late a will may be published, behind whatever came after it. MQTT allows it."""
         self.connections: dict[str, Connection] = {}
         self.retained: dict[Address, Received] = {}
         self._saved: dict[Address, Received] = {}
@@ -99,7 +101,11 @@ class Broker:
         if tell:
             self._tell_closed(connection, reason)
         if with_will:
-            self.publish(connection.will)
+            if self.will_lag_s > 0:
+                lag_s = self._world.chance.uniform(0, self.will_lag_s)
+                self._world.at(self._world.now + lag_s, self.publish, connection.will)
+            else:
+                self.publish(connection.will)
 
     def _tell_closed(self, connection: Connection, reason: str) -> None:
         if connection.down.cut:

@@ -145,6 +145,10 @@ class Machine:
         # Its own keepalive has run out, too, if it was away for long.
         self._check_alive(self._life, self.connection)
 
+    def tell(self, event: Any) -> None:
+        """A fact from this machine itself, such as a signal."""
+        self._feed(event)
+
     def _feed(self, event: Any) -> None:
         core = self.core
         if core is None:
