@@ -62,10 +62,10 @@ class Hearing:
         """True while a will tells more of the master's hearing than of a node last heard at `last_s`."""
         return not self.link_up or self._deaf or last_s < self._resumed_s
 
-    def quiet(self, now: float) -> bool:
+    @property
+    def quiet(self) -> bool:
         """True while single changes are told by one event about all of them."""
-        returning = now < self._resumed_s + self._allowance_s
-        return self.hold_until_s is not None or not self.link_up or self._deaf or returning
+        return self.hold_until_s is not None or not self.link_up or self._deaf
 
     def _resume(self, now: float, allowance_s: float) -> None:
         self._resumed_s, self._allowance_s = now, allowance_s

@@ -67,7 +67,7 @@ class LivenessRules:
         member.reason = reason_alive(member)
         member.gone_ms = None
         self._desk.announce(member)
-        quiet = self._hearing.quiet(now)
+        quiet = self._hearing.quiet
         if before is Liveness.SUSPECT and not quiet and member.return_due_s is None:
             self._desk.tell(
                 now,
@@ -142,7 +142,7 @@ class LivenessRules:
         member.reason = f"{rule}; {cause}"
         quarantine_s = member.note_death(now)
         self._desk.announce(member)
-        if not self._hearing.quiet(now):
+        if not self._hearing.quiet:
             self._desk.tell(
                 now,
                 "node-dead",

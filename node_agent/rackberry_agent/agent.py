@@ -1,8 +1,8 @@
 """The node's core: facts in, messages and brightnesses out.
 
 Theory of operation: `Agent` is a state machine over facts, without any I/O. It keeps four rhythms: the
-heartbeat (jittered, never in bursts: after a long stop there is one beat and then the old rhythm), the
-LEDs (one scheduler, see `leds`), the settling of inputs (see `sensors`) and the answers to commands.
+heartbeat (jittered, without drift and never in bursts: after a long stop there is one beat at once and
+then the old rhythm), the LEDs (one scheduler, see `leds`), the settling of inputs (see `sensors`) and the answers to commands.
 
 Whenever the link comes up it says everything anew, the birth first: state, info, a heartbeat, all
 readings, all LEDs. So nothing that it said before the link broke needs to be kept, and a broker that
@@ -11,10 +11,16 @@ lost its memory has it back within a second.
 The node judges its own health, so that its LED is right even when there is nobody to ask; whether it
 may be given work it learns from the master's verdict on it. A node that reads its own death notice
 says so on its LED and announces itself again.
+
+The goodbye is the last word: once it is said, only the LEDs are still heard, so that no beat that was
+due at that moment makes the master believe in a node that is gone.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
 
 from rackberry import topics
 from rackberry.clock import Random
@@ -31,67 +37,30 @@ from rackberry.messages import (
     Verdict,
     Vitals,
 )
-from rackberry.ports import (
-    CaughtUp,
-    Cleared,
-    Exit,
-    LinkDown,
-    LinkUp,
-    Publish,
-    Received,
-    Refused,
-    Stop,
-    Tick,
-)
+from rackberry.ports import Cleared, Exit, LinkDown, LinkUp, Publish, Received, Refused, Stop, Tick
 from rackberry.states import Condition, Liveness, Quality, Scheduling
+from rackberry_agent.facts import (
+    BrightnessRead,
+    ClockRead,
+    Effect,
+    Event,
+    LevelRead,
+    ValueRead,
+    VitalsRead,
+)
 from rackberry_agent.health import Health, Judgement
+from rackberry_agent.identify import Identifying
 from rackberry_agent.leds import LedScheduler, SetBrightness
 from rackberry_agent.sensors import Contact, Gauge
 
+__all__ = [
+    "Agent", "BrightnessRead", "ClockRead", "Effect", "Event", "LevelRead", "NodeSpec", "ValueRead",
+    "VitalsRead", "filters",
+]  # fmt: skip
+
 JITTER = 0.1  # share of the interval: a thousand nodes that start together drift apart
 ANNOUNCE_INTERVAL_S = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class LevelRead:
-    """A digital input was read, by an edge or by a poll; `high` is None when that failed."""
-
-    sensor: str
-    high: bool | None
-    error: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class ValueRead:
-    """An analogue sensor was read; `value` is None when that failed."""
-
-    sensor: str
-    value: float | None
-    error: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class VitalsRead:
-    """The machine's vitals were read."""
-
-    vitals: Vitals
-
-
-@dataclass(frozen=True, slots=True)
-class BrightnessRead:
-    """An LED was set and read back; `brightness` is None when that failed."""
-
-    led: str
-    colour: str
-    brightness: float | None
-    error: str = ""
-
-
-Event = (
-    LinkUp | LinkDown | CaughtUp | Received | Cleared | Refused | Tick | Stop
-    | LevelRead | ValueRead | VitalsRead | BrightnessRead
-)  # fmt: skip
-Effect = Publish | SetBrightness | Exit
+EXIT_S_MAX = 0.5  # a pin that does not answer must not keep the process from ending
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,14 +126,30 @@ class Agent:
         self._beat_due_s = now
         self._announced_s = float("-inf")
         self._announce_due_s: float | None = None
-        self._identify_id = ""
-        self._identify_until_s: float | None = None
+        has_button = any(contact.kind == "button" for contact in spec.contacts.values())
+        self._identifying = Identifying(has_button=has_button, has_light=bool(spec.lights))
         self._verdict: Verdict | None = None
         self._stale: set[str] = set()
         self._light_due_s = now
         self._unread = 0
         self._report_due = False
         self._stopping: str | None = None
+        self._exit_due_s = float("inf")
+        # What is not here (that the link caught up) changes nothing.
+        self._on: dict[type, Callable[[Any, float], None]] = {
+            Tick: self._on_tick,
+            Received: self._on_received,
+            BrightnessRead: self._on_brightness,
+            LevelRead: self._on_level,
+            ValueRead: self._on_value,
+            VitalsRead: self._on_vitals,
+            ClockRead: self._on_clock,
+            LinkUp: self._on_link_up,
+            LinkDown: self._on_link_down,
+            Cleared: self._on_cleared,
+            Refused: self._on_refused,
+            Stop: self._on_stop,
+        }
         self.dropped = 0
         """Messages that the link gave up; the shell keeps this current."""
 
@@ -177,11 +162,11 @@ class Agent:
 
     def next_deadline(self) -> float:
         """When a `Tick` is wanted, in monotonic seconds."""
-        due_s = min(self._beat_due_s, self._light_due_s)
+        if self._stopping is not None:
+            return self._exit_due_s
+        due_s = min(self._beat_due_s, self._light_due_s, self._identifying.due_s)
         if self._announce_due_s is not None:
             due_s = min(due_s, self._announce_due_s)
-        if self._identify_until_s is not None:
-            due_s = min(due_s, self._identify_until_s)
         for contact in self._contacts.values():
             due_s = min(due_s, contact.due_s)
         return due_s
@@ -189,43 +174,38 @@ class Agent:
     def handle(self, event: Event, now: float) -> list[Effect]:
         """Apply a fact; returns what is to be done, in order."""
         out = self._out = []
-        match event:
-            case Tick():
-                self._on_tick(event.lag_s, now)
-            case Received():
-                self._on_received(event, now)
-            case LinkUp():
-                self._link_up = True
-                self._announce(now)
-            case LinkDown():
-                self._losses += self._link_up
-                self._link_up = False
-            case Refused():
-                self._refused += 1
-            case LevelRead():
-                self._on_level(event, now)
-            case ValueRead():
-                self._on_value(event, now)
-            case VitalsRead():
-                self._vitals = event.vitals
-                self._judge(now)
-            case BrightnessRead():
-                self._on_brightness(event)
-            case Stop():
-                self._stop(event.reason)
+        if self._stopping is not None:
+            self._on_last_moments(event, now)
+            return out
+        on = self._on.get(type(event))
+        if on is not None:
+            on(event, now)
         if self._stopping is None:
             self._show(now)
         return out
 
+    # --- the link ---------------------------------------------------------------------------------
+
+    def _on_link_up(self, _event: LinkUp, now: float) -> None:
+        self._link_up = True
+        self._announce(now)
+
+    def _on_link_down(self, _event: LinkDown, _now: float) -> None:
+        self._losses += self._link_up
+        self._link_up = False
+        self._announce_due_s = None  # the next connection begins with everything anyway
+
+    def _on_refused(self, _event: Refused, _now: float) -> None:
+        self._refused += 1
+
     # --- rhythms ----------------------------------------------------------------------------------
 
-    def _on_tick(self, lag_s: float, now: float) -> None:
-        self._lag_worst_s = max(self._lag_worst_s, lag_s)
+    def _on_tick(self, event: Tick, now: float) -> None:
+        self._lag_worst_s = max(self._lag_worst_s, event.lag_s)
         for name, contact in self._contacts.items():
             if now >= contact.due_s - 1e-9:
                 self._settle(name, contact, now)
-        if self._identify_until_s is not None and now >= self._identify_until_s:
-            self._end_identify("expired", "nobody pressed the button in time")
+        self._reply(self._identifying.expire(now))
         if self._announce_due_s is not None and now >= self._announce_due_s:
             self._announce(now)
         if now >= self._beat_due_s:
@@ -233,12 +213,17 @@ class Agent:
 
     def _beat(self, now: float) -> None:
         interval_s = self._spec.interval_s
-        self._beat_due_s = now + interval_s * self._chance.uniform(1 - JITTER, 1 + JITTER)
+        # From when it was due, so that lateness does not add up; from now after a long stop or early.
+        late_s = now - self._beat_due_s
+        base_s = self._beat_due_s if 0 <= late_s < interval_s else now
+        self._beat_due_s = base_s + interval_s * self._chance.uniform(1 - JITTER, 1 + JITTER)
         for name, gauge in self._gauges.items():
-            if now - gauge.last_s > gauge.stale_s and name not in self._stale:
+            if name not in self._stale and gauge.overdue(now):
                 self._stale.add(name)
                 self._publish_gauge(name, now)
-                self._judge(now)
+                self._judged = self._health.judge(self._vitals, self._faults(now))
+        if not self._link_up:
+            return
         health = NodeHealth(
             interval_s=interval_s,
             condition=self._judged.condition,
@@ -250,8 +235,7 @@ class Agent:
             vitals=self._vitals,
         )
         self._lag_worst_s = 0.0
-        if self._link_up:
-            self._out.append(Publish(self._health_at, health, interval_s=interval_s))
+        self._out.append(Publish(self._health_at, health, interval_s=interval_s))
 
     def _announce(self, now: float) -> None:
         """Say everything, the birth first."""
@@ -273,24 +257,27 @@ class Agent:
 
     def _on_level(self, event: LevelRead, now: float) -> None:
         contact = self._contacts[event.sensor]
-        before = (contact.active, contact.error)
+        first, error = contact.active is None, contact.error
         if event.high is None:
             contact.fail(event.error or "the pin cannot be read", self._people_ms())
         else:
             contact.level(event.high, now, self._people_ms())
-            self._settle(event.sensor, contact, now)
-        if (contact.active, contact.error) != before:
+        settled = self._settle(event.sensor, contact, now)
+        if not settled and (contact.error != error or first is not (contact.active is None)):
             self._publish_contact(event.sensor)
+        if contact.error != error:
             self._judge(now)
 
-    def _settle(self, name: str, contact: Contact, now: float) -> None:
+    def _settle(self, name: str, contact: Contact, now: float) -> bool:
         change = contact.settle(now, self._people_ms())
         if change is None:
-            return
+            return False
         self._out.append(Publish(topics.NODE_EVENT.at(self._spec.node, name), change))
         self._publish_contact(name)
-        if contact.kind == "button" and contact.active and self._identify_until_s is not None:
-            self._end_identify("done", f"somebody pressed {name} on {self._spec.node}")
+        if contact.kind == "button" and contact.active:
+            words = f"somebody pressed {name} on {self._spec.node}"
+            self._reply(self._identifying.end("done", words))
+        return True
 
     def _publish_contact(self, name: str) -> None:
         address = topics.NODE_SENSOR.at(self._spec.node, name)
@@ -301,12 +288,12 @@ class Agent:
         gauge = self._gauges[event.sensor]
         was_well = not gauge.error and event.sensor not in self._stale
         if event.value is None:
-            gauge.fail(event.error or "the sensor cannot be read", self._people_ms())
+            gauge.fail(event.error or "the sensor cannot be read", now)
         else:
             gauge.value(event.value, now, self._people_ms())
-            self._stale.discard(event.sensor)
+        self._stale.discard(event.sensor)
         self._publish_gauge(event.sensor, now)
-        if was_well != (not gauge.error):
+        if was_well == bool(gauge.error):
             self._judge(now)
 
     def _publish_gauge(self, name: str, now: float) -> None:
@@ -314,21 +301,34 @@ class Agent:
         address = topics.NODE_SENSOR.at(self._spec.node, name)
         self._out.append(Publish(address, gauge.reading(now), interval_s=gauge.interval_s))
 
-    def _judge(self, now: float) -> None:
+    def _faults(self, now: float) -> list[str]:
         faults = [f"sensor {n}: {c.error}" for n, c in self._contacts.items() if c.error]
         for name, gauge in self._gauges.items():
             reading = gauge.reading(now)
             if reading.quality is Quality.ERROR or name in self._stale:
                 faults.append(f"sensor {name}: {reading.error}")
+        return faults
+
+    def _judge(self, now: float) -> None:
         before = self._judged.condition
-        self._judged = self._health.judge(self._vitals, faults)
-        if self._judged.condition is not before and self._link_up:
-            self._beat(now)  # bad news does not wait for the next beat
+        self._judged = self._health.judge(self._vitals, self._faults(now))
+        if self._judged.condition is not before:
+            self._beat(now)  # news of this kind does not wait for the next beat
+
+    def _on_vitals(self, event: VitalsRead, now: float) -> None:
+        self._vitals = event.vitals
+        self._judge(now)
+
+    def _on_clock(self, event: ClockRead, _now: float) -> None:
+        if event.synced is not self._info.clock_synced:
+            self._info = msgspec.structs.replace(self._info, clock_synced=event.synced)
+            if self._link_up:
+                self._say(topics.NODE_INFO, self._info)
 
     # --- LEDs -------------------------------------------------------------------------------------
 
     def _light(self) -> Light:
-        if self._identify_until_s is not None:
+        if self._identifying.active:
             return Light.IDENTIFY
         if not self._link_up:
             return Light.NO_BROKER
@@ -353,22 +353,21 @@ class Agent:
         self._unread += len(wishes)
         self._out += wishes
 
-    def _on_brightness(self, event: BrightnessRead) -> None:
-        self._unread -= 1
-        if self._leds.read_back(event.led, event.colour, event.brightness, event.error):
-            self._report_due = True
+    def _on_brightness(self, event: BrightnessRead, now: float) -> None:
+        led = (event.led, event.colour, event.brightness, event.error)
+        if event.asked:
+            self._unread -= 1
+            self._report_due |= self._leds.read_back(*led)
+        else:
+            self._report_due |= self._leds.look(*led, now=now)
         self._report_when_read()
 
     def _report_when_read(self) -> None:
         """Report a change once all its pins have been read back: what they show, not what they were."""
-        if self._unread > 0:
-            return
-        if self._report_due:
+        if self._report_due and self._unread <= 0:
             self._report_due = False
             if self._link_up:
                 self._publish_leds()
-        if self._stopping is not None:
-            self._out.append(Exit(self._stopping))
 
     def _publish_leds(self) -> None:
         for name, report in self._leds.report().items():
@@ -378,7 +377,8 @@ class Agent:
 
     def _on_received(self, fact: Received, now: float) -> None:
         data = fact.data
-        if fact.address.first != self._spec.node:
+        command = isinstance(data, Announce | Identify | Shutdown)
+        if fact.address.first != self._spec.node or (command and fact.retained):
             self._refused += 1
             return
         match data:
@@ -389,10 +389,11 @@ class Agent:
                 else:
                     self._announce_due_s = due_s
             case Identify():
-                self._on_identify(data, now)
+                self._reply(self._identifying.ask(data, now))
             case Shutdown():
-                self._reply(data.id, "accepted", "stopping; the Pi itself stays on")
-                self._stop("asked to stop by a command")
+                words = "stopping; the Pi itself stays on"
+                self._reply([NodeReply(id=data.id, stage="accepted", words=words)])
+                self._stop("asked to stop by a command", now)
             case Verdict():
                 self._verdict = data
                 if data.liveness is Liveness.DEAD and not fact.retained:
@@ -400,32 +401,38 @@ class Agent:
             case _:
                 self._refused += 1
 
-    def _on_identify(self, command: Identify, now: float) -> None:
-        if self._identify_until_s is not None:
-            self._end_identify("expired", "another identify took its place")
-        if command.for_s == 0:
-            self._reply(command.id, "done", "not blinking")
-            return
-        self._identify_id = command.id
-        self._identify_until_s = now + command.for_s
-        button = any(contact.kind == "button" for contact in self._contacts.values())
-        how = "press the button to confirm" if button else "this node has no button to confirm with"
-        self._reply(command.id, "accepted", f"blinking for {command.for_s:.0f} s; {how}")
+    def _reply(self, replies: list[NodeReply]) -> None:
+        for reply in replies:
+            self._say(topics.NODE_REPLY, reply)
 
-    def _end_identify(self, stage: str, words: str) -> None:
-        self._identify_until_s = None
-        self._reply(self._identify_id, stage, words)
+    def _on_cleared(self, event: Cleared, _now: float) -> None:
+        if event.address.route is topics.MASTER_VERDICT:
+            self._verdict = None  # forgotten by the master: as new
 
-    def _reply(self, to: str, stage: str, words: str) -> None:
-        reply = NodeReply(id=to, stage=stage, words=words)  # type: ignore[arg-type]
-        self._say(topics.NODE_REPLY, reply)
+    # --- the end ----------------------------------------------------------------------------------
 
-    def _stop(self, reason: str) -> None:
+    def _on_stop(self, event: Stop, now: float) -> None:
+        self._stop(event.reason, now)
+
+    def _stop(self, reason: str, now: float) -> None:
         """Goodbye, LEDs off, and out once the pins have been read back dark."""
-        if self._stopping is not None:
-            return
-        self._stopping = reason
-        self._say(topics.NODE_STATE, NodeState(status="left", reason=reason))
+        self._reply(self._identifying.end("expired", "the agent stopped"))
+        self._stopping = reason[:500]
+        self._say(topics.NODE_STATE, NodeState(status="left", reason=self._stopping))
+        self._exit_due_s = now + EXIT_S_MAX
         self._report_due = True
-        self._set(self._leds.dark())
-        self._report_when_read()
+        self._set(self._leds.dark(now, self._people_ms()))
+        self._exit_when_dark(now)
+
+    def _on_last_moments(self, event: Event, now: float) -> None:
+        if isinstance(event, BrightnessRead):
+            self._on_brightness(event, now)
+        elif isinstance(event, LinkDown):
+            self._link_up = False
+        self._exit_when_dark(now)
+
+    def _exit_when_dark(self, now: float) -> None:
+        if self._unread <= 0 or now >= self._exit_due_s:
+            self._unread = 0
+            self._report_when_read()
+            self._out.append(Exit(self._stopping or "done"))

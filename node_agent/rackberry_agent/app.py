@@ -26,7 +26,8 @@ from rackberry.mqtt import Link
 from rackberry.ports import Clear, Publish, Stop
 from rackberry.topics import BadIdError, check_id
 from rackberry.wire import Stamper
-from rackberry_agent.agent import Agent, Effect, NodeSpec, ValueRead, VitalsRead, filters
+from rackberry_agent.agent import Agent, NodeSpec, filters
+from rackberry_agent.facts import Effect, ValueRead, VitalsRead
 from rackberry_agent.leds import SetBrightness
 from rackberry_agent.onewire import Ds18b20, OneWireError
 from rackberry_agent.pins import PinError, Pins, make_factory

@@ -7,7 +7,9 @@ thread and no timer here: whoever owns the loop asks. A light that says somethin
 pattern anew, so that the first blink is always a whole one; that instant is the phase that is
 reported.
 
-What is reported is what was read back from the pins, not what was asked of them.
+What is reported is what was read back from the pins, not what was asked of them. A pin that disagrees
+is an error of its colour. The error lasts until a read agrees at the brightness that was wrong: an LED
+that is stuck dark agrees with every dark half of its blink, and must not be well and ill twice a second.
 """
 
 from dataclasses import dataclass, field
@@ -16,6 +18,8 @@ from rackberry.language import DARK, LANGUAGE, Light, Palette, Pattern
 from rackberry.messages import LedReport
 
 TOLERANCE = 0.02  # PWM duty cycles come back rounded
+SETTLED_S = 0.25  # a look in passing may be this old when it is heard
+WORDS_MAX = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,15 +32,48 @@ class SetBrightness:
 
 
 @dataclass(slots=True)
+class _Led:
+    """One LED: what was asked of it and what its pin said."""
+
+    set_to: float | None = None
+    set_s: float = 0.0
+    seen: float | None = None
+    error: str = ""
+    wrong_at: float | None = None  # the brightness it failed to show, worst first
+
+    def fail(self, error: str) -> bool:
+        before, self.error, self.wrong_at = self.error, error[:WORDS_MAX], None
+        return self.error != before
+
+    def read(self, brightness: float) -> bool:
+        before = self.error
+        self.seen = brightness
+        wanted = self.set_to or 0.0
+        off = abs(brightness - wanted)
+        if off > TOLERANCE:
+            # The first sentence stands until the LED is well: a breathing one would say 20 a second.
+            if self.wrong_at is None:
+                self.error = f"was set to {wanted:g} and reads {brightness:g}"
+            if self.wrong_at is None or abs(wanted - 0.5) > abs(self.wrong_at - 0.5):
+                self.wrong_at = wanted
+        elif self.wrong_at is None or abs(wanted - self.wrong_at) < 0.5:
+            self.error, self.wrong_at = "", None
+        return self.error != before
+
+
+@dataclass(slots=True)
 class _StatusLight:
     palette: Palette
     shows: Light = Light.OFF
     patterns: dict[str, Pattern] = field(default_factory=dict)
     began_s: float = 0.0
     began_ms: int = 0
-    set_to: dict[str, float] = field(default_factory=dict)
-    read_back: dict[str, float] = field(default_factory=dict)
-    error: str = ""
+    leds: dict[str, _Led] = field(default_factory=dict)
+
+    @property
+    def error(self) -> str | None:
+        found = [f"{colour}: {led.error}" for colour, led in self.leds.items() if led.error]
+        return "; ".join(found)[:500] or None
 
 
 class LedScheduler:
@@ -66,6 +103,7 @@ class LedScheduler:
             changed = True
             status.shows = light
             status.patterns = LANGUAGE[light].patterns[status.palette]
+            status.leds = {colour: status.leds.get(colour, _Led()) for colour in status.patterns}
             status.began_s, status.began_ms = now, wall_ms
         return changed
 
@@ -75,8 +113,9 @@ class LedScheduler:
         for name, status in self._lights.items():
             for colour, pattern in status.patterns.items():
                 brightness = pattern.level(now - status.began_s)
-                if status.set_to.get(colour) != brightness:
-                    status.set_to[colour] = brightness
+                led = status.leds[colour]
+                if led.set_to != brightness:
+                    led.set_to, led.set_s = brightness, now
                     out.append(SetBrightness(name, colour, brightness))
         return out
 
@@ -96,18 +135,21 @@ class LedScheduler:
 
         True when the light began or ceased to be wrong, which is worth a report.
         """
-        status = self._lights[led]
-        before = status.error
-        if brightness is not None:
-            status.read_back[colour] = brightness
-        wanted = status.set_to.get(colour, 0.0)
-        if error:
-            status.error = f"{colour}: {error}"
-        elif brightness is not None and abs(brightness - wanted) > TOLERANCE:
-            status.error = f"{colour} was set to {wanted:g} and reads {brightness:g}"
-        elif status.error.startswith(colour):
-            status.error = ""
-        return status.error != before
+        one = self._lights[led].leds[colour]
+        if brightness is None:
+            return one.fail(error or "the pin cannot be used")
+        return one.read(brightness)
+
+    def look(self, led: str, colour: str, brightness: float | None, error: str, now: float) -> bool:
+        """A pin was read in passing: somebody else may have changed it. As `read_back`.
+
+        Nothing is concluded from a pin that was set less than `SETTLED_S` ago, because the look may
+        be older than that.
+        """
+        one = self._lights[led].leds.get(colour)
+        if one is None or one.set_to is None or now - one.set_s < SETTLED_S:
+            return False
+        return self.read_back(led, colour, brightness, error)
 
     def report(self) -> dict[str, LedReport]:
         """What each status light shows, for its topic."""
@@ -116,19 +158,21 @@ class LedScheduler:
                 shows=status.shows,
                 patterns={colour: pattern.name for colour, pattern in status.patterns.items()},
                 since_ms=status.began_ms,
-                lit=dict(status.read_back),
-                error=status.error or None,
+                lit={
+                    c: round(led.seen, 3) for c, led in status.leds.items() if led.seen is not None
+                },
+                error=status.error,
             )
             for name, status in self._lights.items()
         }
 
-    def dark(self) -> list[SetBrightness]:
-        """Everything off, for the end."""
+    def dark(self, now: float, wall_ms: int) -> list[SetBrightness]:
+        """Everything off, for the end: each LED is set, also one that should be dark already."""
         out = []
         for name, status in self._lights.items():
-            status.shows = Light.OFF
-            for colour in status.patterns:
-                status.patterns = {**status.patterns, colour: DARK}
-                status.set_to[colour] = 0.0
+            status.shows, status.began_s, status.began_ms = Light.OFF, now, wall_ms
+            status.patterns = dict.fromkeys(status.patterns, DARK)
+            for colour, led in status.leds.items():
+                led.set_to, led.set_s = 0.0, now
                 out.append(SetBrightness(name, colour, 0.0))
         return out

@@ -16,7 +16,7 @@ from typing import Any
 
 from gpiozero import Device, GPIOZeroError
 
-from rackberry_agent.agent import BrightnessRead, LevelRead
+from rackberry_agent.facts import BrightnessRead, LevelRead
 from rackberry_agent.leds import SetBrightness
 from rackberry_agent.settings import AgentSettings, InputSettings, LedSettings
 

@@ -6,14 +6,17 @@ The first level is the state of the world, not an event. Because a poll is taken
 that the hardware missed is made good by the next poll.
 
 Theory of operation, analogue: a `Gauge` takes values and failures. A failure keeps the last good
-value, says `error`, since when, and why; a value that nobody has refreshed for `stale_s` says `stale`.
-Silence is never the report of a fault.
+value, says `error`, for how long, and why; a value that nobody has refreshed for `stale_s` says
+`stale`. Silence is never the report of a fault. What the configuration switched off says `disabled`.
 """
 
+import math
 from dataclasses import dataclass
 
 from rackberry.messages import NodeEvent, Reading
 from rackberry.states import Quality
+
+WORDS_MAX = 300  # of somebody else's error; leaves room for our own words around it
 
 WORDS: dict[str, tuple[str, str]] = {
     "button": ("pressed", "released"),
@@ -32,7 +35,8 @@ class Contact:
     Args:
         kind: one of `WORDS`.
         active_high: the level that means pressed, open, moving, ...
-        settle_s: how long a level must last to count.
+        settle_s: how long a level must last to count, in seconds.
+        disabled: switched off in the configuration; levels are ignored.
 
     >>> door = Contact("contact", active_high=True, settle_s=0.05)
     >>> door.level(False, now=0.0, wall_ms=0)
@@ -44,6 +48,7 @@ class Contact:
     kind: str
     active_high: bool = True
     settle_s: float = 0.03
+    disabled: bool = False
     active: bool | None = None
     since_s: float = 0.0
     glitches: int = 0
@@ -67,8 +72,9 @@ class Contact:
             self._candidate, self._candidate_s = active, now
 
     def fail(self, error: str, wall_ms: int) -> None:
-        """The pin could not be read."""
-        self.error, self.read_ms = error, wall_ms
+        """The pin could not be read; the last good state and its time are kept."""
+        self.error = error[:WORDS_MAX]
+        self.read_ms = self.read_ms or wall_ms
         self._candidate = None
 
     @property
@@ -91,6 +97,8 @@ class Contact:
 
     def reading(self) -> Reading:
         """The state as a reading."""
+        if self.disabled:
+            return Reading(value=None, quality=Quality.DISABLED, read_ms=self.read_ms)
         quality = Quality.ERROR if self.error or self.active is None else Quality.OK
         error = self.error or (None if self.active is not None else "not read yet")
         return Reading(value=self.active, quality=quality, error=error, read_ms=self.read_ms)
@@ -107,35 +115,46 @@ class Gauge:
     """
 
     interval_s: float
+    disabled: bool = False
     last: float | None = None
     last_s: float = float("-inf")
     read_ms: int = 0
     error: str = ""
-    failed_since_ms: int | None = None
+    failed_s: float = 0.0
 
     @property
     def stale_s(self) -> float:
         """Age above which a value is not to be trusted: three intervals, and at least 3 s."""
         return max(3 * self.interval_s, 3.0)
 
-    def value(self, value: float, now: float, wall_ms: int) -> None:
-        """The sensor was read."""
-        self.last, self.last_s, self.read_ms = value, now, wall_ms
-        self.error, self.failed_since_ms = "", None
+    def overdue(self, now: float) -> bool:
+        """Whether nobody has read the sensor, nor failed to, for too long."""
+        return not self.disabled and not self.error and now - self.last_s > self.stale_s
 
-    def fail(self, error: str, wall_ms: int) -> None:
-        """The sensor could not be read; the last good value is kept."""
-        self.error = error
-        if self.failed_since_ms is None:
-            self.failed_since_ms = wall_ms
+    def value(self, value: float, now: float, wall_ms: int) -> None:
+        """The sensor was read; a value that is no number is a failure."""
+        if not math.isfinite(value):
+            self.fail(f"the sensor gave {value}", now)
+            return
+        self.last, self.last_s, self.read_ms = value, now, wall_ms
+        self.error = ""
+
+    def fail(self, error: str, now: float) -> None:
+        """The sensor could not be read; the last good value and its time are kept."""
+        if not self.error:
+            self.failed_s = now
+        self.error = error[:WORDS_MAX]
 
     def reading(self, now: float) -> Reading:
         """The newest value and whether it can be trusted."""
-        if self.error:
-            return Reading(
-                value=self.last, quality=Quality.ERROR, error=self.error, read_ms=self.read_ms
-            )
-        if self.last is None or now - self.last_s > self.stale_s:
-            age = "not read yet" if self.last is None else f"not read for {now - self.last_s:.0f} s"
-            return Reading(value=self.last, quality=Quality.STALE, error=age, read_ms=self.read_ms)
-        return Reading(value=self.last, quality=Quality.OK, read_ms=self.read_ms)
+        quality, error = Quality.OK, None
+        if self.disabled:
+            quality = Quality.DISABLED
+        elif self.error:
+            quality = Quality.ERROR
+            error = f"{self.error}; failing for {max(0.0, now - self.failed_s):.0f} s"
+        elif self.last is None:
+            quality, error = Quality.STALE, "not read yet"
+        elif self.overdue(now):
+            quality, error = Quality.STALE, f"not read for {now - self.last_s:.0f} s"
+        return Reading(value=self.last, quality=quality, error=error, read_ms=self.read_ms)
