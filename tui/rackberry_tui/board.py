@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import signal
 
+from rich.style import Style
 from textual.app import App, ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.widgets import ContentSwitcher, Input
@@ -44,7 +45,7 @@ DRAIN_HZ = 20
 PAINT_HZ = 4
 URGENT_S = 0.1  # between two paintings of what cannot wait
 URGENT = (Verdict, MasterEvent)
-OFFLINE_HINT = " OFFLINE: this is the last that was known; nothing can be asked   ? help  q leave"
+OFFLINE_HINT = " OFFLINE: the last that was known; nothing can be asked   ? help  q leave"
 PAST_HINT = " t 10 s back  , . one second  < > a minute  esc now   ? help"
 FROZEN_HINT = " FROZEN: the rack goes on, this picture does not   p or esc lets it go on"
 
@@ -113,6 +114,7 @@ class Board(App[None]):
         self.register_theme(DARK)
         self.register_theme(LIGHT)
         self.use_theme(self.theme_name)
+        self.default_screen.set_class(self._ascii, "-ascii")
         self.query_one("#recent").border_title = "what just happened"
         self.query_one("#rack").focus()
         self._built = True
@@ -140,6 +142,8 @@ class Board(App[None]):
         self.theme_name = name
         self.theme = NAMES[name]
         self.known = styles(name)
+        if self._ascii:
+            self.known["ascii"] = Style()  # the name alone says that lines are drawn in ASCII
         for widget in self.query(Lines):
             widget.use(self.known)
         self.query_one(RackView).use(self.known)
@@ -248,12 +252,10 @@ class Board(App[None]):
 
     def _rack_title(self, shown: int) -> str:
         model = self.shown.model
-        racks = {view.rack for view in model.in_order()}
+        racks = list(dict.fromkeys(view.rack for view in model.in_order()))
         if not model.nodes:
             return "waiting for the rack" if model.connected else "no rack yet"
-        title = (
-            f"rack {clean(next(iter(racks))) or '-'}" if len(racks) == 1 else f"{len(racks)} racks"
-        )
+        title = f"rack {clean(racks[0]) or '-'}" if len(racks) == 1 else f"{len(racks)} racks"
         return title + self._filtered(shown, len(model.nodes))
 
     def _filtered(self, shown: int, of: int) -> str:
@@ -265,7 +267,9 @@ class Board(App[None]):
         cells, model, chosen = body.cells, self.shown.model, self.query_one(RackView).selected
         if view == "nodes":
             rows = self.in_table()
-            box.border_title = "nodes" + self._filtered(len(rows), len(model.nodes))
+            box.border_title = f"nodes by {self.order}" + self._filtered(
+                len(rows), len(model.nodes)
+            )
             self.lines("nodes-head").show([nodes_head(self.order, cells)])
 
             def node_line(index: int) -> Line:

@@ -70,12 +70,12 @@ def banner(model: RackModel, look: Look, broker: str, cells: int) -> list[Line]:
     if not model.connected:
         what = "REFUSED US" if model.down_kind == "refused" else "LOST"
         known = (
-            f"this screen lost the broker, not the rack: what you see is {_as_of(model, look)} old."
+            f"This screen lost the broker, not the rack: all below is {_as_of(model, look)} old."
         )
         look_at = " LEDs red and green in turn: the nodes lost it too; green: only this screen did."
         return [
             _alarm(f" BROKER {what} {broker}: {model.down_reason} ", cells),
-            [(fit(f" {known}{look_at if cells >= 150 else '  ? tells more'}", cells), "dim")],
+            [(fit(f" {known}{look_at if cells >= 150 else '  ? helps'}", cells), "dim")],
         ]
     words = model.master_words(look.now)
     if words and model.caught_up:
@@ -137,16 +137,35 @@ def event_line(event: MasterEvent, look: Look, cells: int, *, selected: bool = F
 
 # --- tables ---------------------------------------------------------------------------------------
 
-NODE_COLUMNS = (("node", 18), ("rack", 8), ("slot", 5), ("state", 13), ("for", 9), ("work", 12))
-NODE_COLUMNS_MORE = (("cpu", 5), ("temp", 5), ("mem", 5), ("beat", 8))
+# Name of a column, its cells with a space behind, and the width of the table from which it is there.
+NODE_COLUMNS = (
+    ("node", 12, 0),
+    ("rack", 8, 100),
+    ("slot", 5, 70),
+    ("state", 12, 0),
+    ("for", 8, 0),
+    ("work", 12, 78),
+    ("cpu", 5, 0),
+    ("temp", 5, 48),
+    ("mem", 5, 78),
+    ("beat", 8, 78),
+    ("why", 60, 110),
+)
 
 
 def nodes_head(order: str, cells: int) -> Line:
-    """The names of the columns, and what the rows are in order of."""
-    names = "".join(fit(name, size) for name, size in NODE_COLUMNS)
-    names += "".join(f"{name:>{size - 1}} " for name, size in NODE_COLUMNS_MORE)
+    """The names of the columns that there is room for; the one that the rows are in order of stands out."""
+    by = {"worst": "state", "hottest": "temp", "busiest": "cpu", "silence": "beat", "place": "slot"}
     return crop(
-        [("      " + names, "dim"), (f" why   (in order of {order}; o for another)", "dim")], cells
+        [
+            ("      ", "dim"),
+            *(
+                (fit(name, size), "bold" if name == by[order] else "dim")
+                for name, size, least in NODE_COLUMNS
+                if cells >= least
+            ),
+        ],
+        cells,
     )
 
 
@@ -155,22 +174,28 @@ def nodes_row(
 ) -> Line:
     """A node as a row of the table."""
     verdict = view.verdict
-    style = "bold" if selected else "plain"
-    slot = "" if view.slot is None else str(view.slot)
-    values = (
-        clean(view.node), clean(view.rack), slot, state_words(view, look),
-        age(model.since_s(view, look.at_ms)), str(verdict.scheduling) if verdict else "",
-    )  # fmt: skip
     cpu, temp, memory = vital_words(view)
-    more = (cpu, temp, memory, age(view.silent_s(look.now)))
+    values = {
+        "node": clean(view.node),
+        "rack": clean(view.rack),
+        "slot": "" if view.slot is None else str(view.slot),
+        "state": state_words(view, look),
+        "for": age(model.since_s(view, look.at_ms)),
+        "work": str(verdict.scheduling) if verdict else "",
+        "cpu": cpu,
+        "temp": temp,
+        "mem": memory,
+        "beat": age(view.silent_s(look.now)),
+        "why": clean(verdict.reason) if verdict else "",
+    }
+    style = "bold" if selected else "plain"
     line: Line = [(">" if selected else " ", "bold"), ("+" if marked else " ", "bold")]
     line += [*led(view, look), (" ", "plain")]
-    for (name, size), value in zip(NODE_COLUMNS, values, strict=True):
-        colour = str(light_of(view, look)) if name == "state" else style
-        line.append((fit(value, size - 1) + " ", colour))
-    for (_, size), value in zip(NODE_COLUMNS_MORE, more, strict=True):
-        line.append((f"{value:>{size - 1}} ", style))
-    line.append((" " + clean(verdict.reason if verdict else ""), "dim"))
+    styles = {"state": str(light_of(view, look)), "why": "dim"}
+    for name, size, least in NODE_COLUMNS:
+        if cells >= least:
+            room = size if name == "why" else size - 1
+            line.append((fit(values[name], room) + " ", styles.get(name, style)))
     return crop(line, cells)
 
 

@@ -104,11 +104,10 @@ def _state(view: NodeView) -> str:
 
 
 def state_for(view: NodeView, look: Look, model: RackModel) -> str:
-    """State and for how long; offline, when it was last known to be so."""
+    """State and for how long; offline, only what it was."""
     if look.online:
         return f"{state_words(view, look)} {age(model.since_s(view, look.at_ms))}"
-    known_s = view.silent_s(look.now)
-    return f"{state_words(view, look)} {age(known_s)} ago" if known_s else state_words(view, look)
+    return state_words(view, look)
 
 
 def vital_words(view: NodeView) -> tuple[str, str, str]:
@@ -218,10 +217,13 @@ def row(
     cpu, temp, _ = vital_words(view)
     slot = "" if view.slot is None else str(view.slot)
     mark = (">" if selected else " ") + ("+" if marked else " ")
-    bars = spark(list(view.cpu_history), 8, ascii_only=look.ascii)
-    left = f"{mark}{slot:>2} " if len(slot) < 3 else f"{mark}{slot} "
     # On a narrow screen the sparkline says what the number would.
     roomy = cells >= 60
+    past_cells = 8 if roomy else 6
+    bars = spark(list(view.cpu_history), past_cells, ascii_only=look.ascii)
+    if not look.online:  # as of when, instead of the past minute
+        bars = fit(f"{age(view.silent_s(look.now)):>{past_cells}}", past_cells)
+    left = f"{mark}{slot:>2} " if len(slot) < 3 else f"{mark}{slot} "
     middle = f" {fit(clean(view.node), 16 if roomy else 10)} {bars} "
     middle += f"{cpu:>4} {temp:>4}  " if roomy else f"{temp:>4} "
     room = max(0, cells - len(left) - 3 - width(middle))
@@ -288,12 +290,12 @@ def bar(
     """A rack in one line: how many of it are there and well, and what is wrong in it."""
     of = counts(views, look)
     well = of.get(Light.READY, 0) + of.get(Light.BUSY, 0)
-    room = max(4, min(30, cells - 26))
+    room = max(4, min(30, cells - 18))
     filled = round(room * well / max(1, len(views)))
     full, empty = ("#", ".") if look.ascii else ("█", "░")
     line: Line = [
         (">" if selected else " ", "bold"),
-        (fit(clean(rack) or "-", 6), "bold"),
+        (fit(clean(rack) or "-", 4 if cells < 30 else 8) + " ", "bold"),
         (full * filled, "ready" if look.online else "stale"),
         (empty * (room - filled), "dim"),
         (f" {well}/{len(views)}", "plain"),

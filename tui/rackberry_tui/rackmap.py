@@ -32,7 +32,7 @@ SIZES: dict[Detail, tuple[int, int]] = {
     Detail.TILE: (16, 3),
     Detail.LABEL: (18, 1),
     Detail.CELL: (2, 1),
-    Detail.BAR: (38, 1),
+    Detail.BAR: (23, 1),
 }
 """Width and height of one node in cells; of one rack for `BAR`. Rows and bars share the whole width."""
 

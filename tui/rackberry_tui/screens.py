@@ -37,6 +37,7 @@ class PageScreen(ModalScreen[None]):
         self._note = note
         self._known = known
         self._lines: list[Line] = []
+        self._built = False  # a page may be asked to renew itself before it has its box
 
     def compose(self) -> ComposeResult:
         """One box of lines."""
@@ -49,6 +50,8 @@ class PageScreen(ModalScreen[None]):
 
     def on_mount(self) -> None:
         """Fill the box as soon as its width is known."""
+        self._built = True
+        self.page.set_class("ascii" in self._known, "-ascii")
         self.page.use(self._known)
         self.page.focus()
         self.call_after_refresh(self.renew)
@@ -59,7 +62,7 @@ class PageScreen(ModalScreen[None]):
 
     def renew(self) -> None:
         """Show what is true now."""
-        if self.is_mounted and self.page.cells:
+        if self._built and self.is_attached and self.page.cells:
             self.page.border_title, self._lines = self._make(self.page.cells)
             self.page.border_subtitle = self._note() or self.HINT
             self.page.show(self._lines)

@@ -19,7 +19,7 @@ from textual.strip import Strip
 from rackberry_tui.model import NodeView, RackModel
 from rackberry_tui.paint import Line, Look, bar, card, cell, heading, label, row, tile
 from rackberry_tui.rackmap import Detail, Place, RackMap, lay_out
-from rackberry_tui.text import width
+from rackberry_tui.text import plain, width
 from rackberry_tui.themes import styles
 
 STILL = frozenset({Detail.CELL, Detail.BAR})
@@ -29,7 +29,9 @@ DRAWN_MAX = 1000  # lines kept after they went out of view
 
 
 def strip(line: Line, known: dict[str, Style], base: Style, cells: int) -> Strip:
-    """A line as Textual draws it, in exactly `cells` cells."""
+    """A line as Textual draws it, in exactly `cells` cells; in ASCII where the styles say `ascii`."""
+    if "ascii" in known:
+        line = [(plain(text), style) for text, style in line]
     segments = [Segment(text, base + known.get(name, Style())) for text, name in line if text]
     used = sum(width(text) for text, _ in line)
     if used < cells:
