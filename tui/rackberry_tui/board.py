@@ -39,7 +39,7 @@ from rackberry_tui.selection import ORDERS, Filter
 from rackberry_tui.source import Source
 from rackberry_tui.text import clean, fit
 from rackberry_tui.themes import DARK, LIGHT, NAMES, styles
-from rackberry_tui.widgets import Lines, RackView
+from rackberry_tui.widgets import Lines, RackView, retitle
 
 DRAIN_HZ = 20
 PAINT_HZ = 4
@@ -234,9 +234,8 @@ class Board(App[None]):
         rack = self.query_one(RackView)
         rack.show(model, nodes, look)
         if self.view == "rack":
-            rack.border_title = self._rack_title(len(nodes))
             marks = f"{len(self.marked)} marked  " if self.marked else ""
-            rack.border_subtitle = f"{marks}{rack.detail}s"
+            retitle(rack, self._rack_title(len(nodes)), f"{marks}{rack.detail}s")
         else:
             self._paint_table(look)
         self.paint_side()
@@ -280,7 +279,7 @@ class Board(App[None]):
             body.show_some(len(rows), node_line)
         elif view == "sensors":
             all_of_it = self.sensors()
-            box.border_title = f"sensors{', ' + self.filter.about if self.filter else ''}"
+            retitle(box, f"sensors{', ' + self.filter.about if self.filter else ''}")
             self.lines("sensors-head").show([[(fit(SENSORS_HEAD, cells), "dim")]])
 
             def sensor_line(index: int) -> Line:
@@ -290,7 +289,7 @@ class Board(App[None]):
             body.show_some(len(all_of_it), sensor_line)
         else:
             events = self.events()
-            box.border_title = "what happened" + self._filtered(len(events), len(model.events))
+            retitle(box, f"what happened{self._filtered(len(events), len(model.events))}")
             chosen_event = self.chosen_event
 
             def line(index: int) -> Line:
@@ -304,7 +303,7 @@ class Board(App[None]):
         side = self.lines("side")
         shown = self.shown
         view = shown.model.nodes.get(self.query_one(RackView).selected)
-        side.border_title = "" if view is None else clean(view.node, 30)
+        retitle(side, "" if view is None else clean(view.node, 30))
         width = side.cells
         side.show([] if view is None else node_detail(view, self.look, shown.model, width))
 
@@ -319,7 +318,6 @@ class Board(App[None]):
         now, cells = self.clock.now(), self.size.width
         asked = [ask_line(ask, now, cells) for ask in self.asks.shown(now)[-3:]]
         self.lines("asks").set_class(bool(asked), "-shown")
-        self.lines("asks").styles.height = max(1, len(asked))
         self.lines("asks").show(asked)
         if not self.moment.is_live:
             text = FROZEN_HINT if self.shown.words == "FROZEN" else PAST_HINT

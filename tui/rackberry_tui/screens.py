@@ -8,7 +8,7 @@ from textual.binding import Binding
 from textual.screen import ModalScreen
 
 from rackberry_tui.paint import Line
-from rackberry_tui.widgets import Lines
+from rackberry_tui.widgets import Lines, retitle
 
 Make = Callable[[int], tuple[str, list[Line]]]
 """Width in cells -> title and lines of a page."""
@@ -63,8 +63,8 @@ class PageScreen(ModalScreen[None]):
     def renew(self) -> None:
         """Show what is true now."""
         if self._built and self.is_attached and self.page.cells:
-            self.page.border_title, self._lines = self._make(self.page.cells)
-            self.page.border_subtitle = self._note() or self.HINT
+            title, self._lines = self._make(self.page.cells)
+            retitle(self.page, title, self._note() or self.HINT)
             self.page.show(self._lines)
 
     def action_scroll(self, lines: int) -> None:

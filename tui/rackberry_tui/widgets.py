@@ -11,10 +11,12 @@ from collections.abc import Callable, Iterable, Sequence
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
+from textual.content import Content
 from textual.geometry import Region, Size
 from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
+from textual.widget import Widget
 
 from rackberry_tui.model import NodeView, RackModel
 from rackberry_tui.paint import Line, Look, bar, card, cell, heading, label, row, tile
@@ -38,6 +40,15 @@ def strip(line: Line, known: dict[str, Style], base: Style, cells: int) -> Strip
         segments.append(Segment(" " * (cells - used), base))
     drawn = Strip(segments)
     return drawn if used <= cells else drawn.crop(0, cells)
+
+
+def retitle(widget: Widget, title: str, subtitle: str = "") -> None:
+    """Change what stands in a widget's border; a title that is already there costs no repaint."""
+    for name, text in (("border_title", title), ("border_subtitle", subtitle)):
+        # A string would be read as markup there; a name from the broker must not be.
+        content = Content(text)
+        if (getattr(widget, name) or "") != content.markup:
+            setattr(widget, name, content)
 
 
 class Lines(ScrollView, can_focus=True, inherit_bindings=False):
