@@ -4,12 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: help setup demo test check format contract clean
+.PHONY: help setup demo test check format contract bench clean
 help:
 	@echo "make demo      a live rack of seven Pis on this machine"
 	@echo "make test      set up, then run every test"
 	@echo "make check     format, lint, types, layers"
 	@echo "make contract  regenerate docs/contract.md from the topics and messages"
+	@echo "make bench     measure what is promised, beside a peer in the same run"
 	@echo "make setup     only prepare $(VENV)"
 
 setup: $(STAMP)
@@ -18,6 +19,7 @@ $(STAMP): pyproject.toml deploy/ensure-debian
 	deploy/ensure-debian python3-venv:ensurepip mosquitto:mosquitto mosquitto-clients:mosquitto_sub tmux:tmux
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(BIN)/python -m compileall -q core node_agent master tui sim
 	touch $@
 
 demo: $(STAMP)
@@ -38,6 +40,11 @@ format: $(STAMP)
 
 contract: $(STAMP)
 	$(BIN)/python -m rackberry.contract docs/contract.md
+
+bench: $(STAMP)
+	$(BIN)/python bench/commands.py
+	$(BIN)/python bench/agent.py
+	$(BIN)/python bench/detection.py
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

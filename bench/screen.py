@@ -240,10 +240,9 @@ def compare(port: int, given: argparse.Namespace) -> None:
     terminal, ours = measure("ours", port, given.seconds)
     keys_ms, verdicts_ms = [], []
     for _ in range(given.keys):
-        terminal.press(b"?")
-        keys_ms.append(1000 * (terminal.read_until(b"what the LEDs say", 3) or float("nan")))
-        terminal.press(b"q")
-        terminal.read_until(None, 0.4)
+        terminal.press(b"l")  # the cursor moves to the next node: its sign is drawn there
+        keys_ms.append(1000 * (terminal.read_until("◂".encode(), 3) or float("nan")))
+        terminal.read_until(None, 0.43)
     judge = Publisher(port, given.nodes)
     for _ in range(given.keys):
         judge.verdict(500, Liveness.DEAD)

@@ -23,7 +23,7 @@ import logging
 import queue
 import select
 import socket
-import ssl
+import sys
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -150,7 +150,7 @@ class Link:
             opened_s = self._clock.now()
             try:
                 client.connect(self._settings.host, self._settings.port, self._settings.keepalive_s)
-            except (OSError, ssl.SSLError) as error:
+            except OSError as error:  # TLS errors are OSErrors, too
                 self._inbox.put(LinkDown(self._describe(error), "unreachable"))
             else:
                 self._serve(client)
@@ -405,9 +405,12 @@ class Link:
         where = f"{self._settings.host}:{self._settings.port}"
         if isinstance(error, TimeoutError):
             return f"no broker answers at {where} within {CONNECT_TIMEOUT_S:.0f} s"
-        if isinstance(error, ssl.SSLError):
+        if type(error).__module__ == "ssl":  # not imported here: see rackberry.lean
             return f"the broker at {where} and this client do not trust each other: {error}"
         return f"no broker answers at {where}: {error.strerror or error}"
+
+
+_OPENSSL = sys.modules.get("ssl") is not None
 
 
 class _BlockReader(paho.Client):
@@ -422,11 +425,28 @@ class _BlockReader(paho.Client):
 
     def _sock_recv(self, bufsize: int) -> bytes:
         if self._block_at >= len(self._block):
-            self._block = super()._sock_recv(BLOCK_BYTES)
+            self._block = self._receive()
             self._block_at = 0
         chunk = self._block[self._block_at : self._block_at + bufsize]
         self._block_at += len(chunk)
         return chunk
+
+    def _receive(self) -> bytes:
+        if _OPENSSL:
+            return super()._sock_recv(BLOCK_BYTES)
+        # paho 2.2 runs without the ssl module, but names its exceptions when a socket is not ready.
+        sock = self.socket()
+        if sock is None:
+            raise ConnectionError("the socket is closed")
+        return sock.recv(BLOCK_BYTES)
+
+    def _sock_send(self, buf: bytes | bytearray) -> int:
+        if _OPENSSL:
+            return super()._sock_send(buf)
+        sock = self.socket()
+        if sock is None:
+            raise ConnectionError("the socket is closed")
+        return sock.send(buf)
 
     def read_block(self) -> None:
         """Handle all packets of one block, and what TLS holds back behind it."""
@@ -435,7 +455,7 @@ class _BlockReader(paho.Client):
             sock = self.socket()
             if code != MQTTErrorCode.MQTT_ERR_SUCCESS or sock is None:
                 return
-            held = sock.pending() if isinstance(sock, ssl.SSLSocket) else 0
+            held = sock.pending() if hasattr(sock, "pending") else 0  # only TLS holds bytes back
             if self._block_at >= len(self._block) and not held:
                 return
 

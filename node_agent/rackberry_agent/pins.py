@@ -4,13 +4,18 @@ Theory of operation: gpiozero's pin factories hide which library and which board
 of them (`MockFactory`) has no board at all. The pins are used directly, one floor below gpiozero's
 devices, because those bring a thread for each blinking LED and a debounce of their own, both of which
 have one home in this agent already. An edge may come from any thread: it reads the level and puts a
-fact into the inbox, nothing more. All inputs are also polled, because hardware misses edges.
+fact into the inbox, nothing more. All pins are also polled: hardware misses edges, and an LED may be
+changed by somebody else.
 
 PWM is switched on only while a brightness lies between dark and full: on a Pi 1 a software PWM that
 holds an LED at 100 % costs as much as one that breathes.
+
+Whatever a pin library raises is a fact about the pin, not an end of the agent. Several raise bare
+`Exception`s of their own (lgpio.error, pigpio.error), so nothing narrower can be caught.
 """
 
 import contextlib
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +26,9 @@ from rackberry_agent.leds import SetBrightness
 from rackberry_agent.settings import AgentSettings, InputSettings, LedSettings
 
 PWM_HZ = 100
+EDGES_WAITING_MAX = (
+    1000  # a floating input can fire thousands a second; the next poll makes it good
+)
 
 
 class PinError(RuntimeError):
@@ -30,22 +38,39 @@ class PinError(RuntimeError):
 def make_factory(name: str) -> Any:
     """gpiozero's pin factory: `auto` for the best one on this machine, `mock` for pins in memory.
 
+    `auto` obeys gpiozero's own `GPIOZERO_PIN_FACTORY` where that is set.
+
     Raises:
         PinError: when this machine has no pins that gpiozero can reach.
     """
     if name == "mock":
-        from gpiozero.pins.mock import MockFactory, MockPWMPin
-
-        Device.pin_factory = MockFactory(pin_class=MockPWMPin)
+        Device.pin_factory = _mock_factory()
         return Device.pin_factory
     try:
-        Device.ensure_pin_factory()
-    except (GPIOZeroError, OSError) as error:
+        with warnings.catch_warnings():
+            # One warning for each library that is not there; the last one's fate is told below.
+            warnings.simplefilter("ignore")
+            Device.ensure_pin_factory()
+    except Exception as error:
         raise PinError(
             f"no pins can be reached on this machine ({error}). On a Pi install python3-lgpio and add "
             'the user to the group "gpio"; elsewhere set pins.factory = "mock"'
         ) from error
     return Device.pin_factory
+
+
+def _mock_factory() -> Any:
+    from gpiozero.pins.mock import MockFactory, MockPWMPin
+
+    class ForgetfulPin(MockPWMPin):  # type: ignore[misc]  # gpiozero ships no types
+        """A mock pin without its history, which a blinking LED would let grow for ever."""
+
+        def _change_state(self, value: float) -> bool:
+            changed = bool(super()._change_state(value))
+            del self.states[:-1]
+            return changed
+
+    return MockFactory(pin_class=ForgetfulPin)
 
 
 class Pins:
@@ -55,27 +80,39 @@ class Pins:
         settings: what is wired where.
         factory: gpiozero's, from `make_factory`.
         put: where facts go; called from any thread.
+        waiting: how many facts wait there; edges are not added to a long queue.
 
     Raises:
-        PinError: when a pin cannot be had.
+        PinError: when a pin cannot be had; none is held then.
     """
 
     def __init__(
-        self, settings: AgentSettings, factory: Any, put: Callable[[LevelRead], None]
+        self,
+        settings: AgentSettings,
+        factory: Any,
+        put: Callable[[LevelRead | BrightnessRead], None],
+        waiting: Callable[[], int] = lambda: 0,
     ) -> None:
         self._factory = factory
         self._put = put
+        self._waiting = waiting
         self._inputs: dict[str, Any] = {}
         self._leds: dict[tuple[str, str], tuple[Any, bool]] = {}
         self._listeners: list[Callable[..., None]] = []  # gpiozero holds them weakly
-        for name, given in settings.inputs.items():
-            self._inputs[name] = self._claim(f"inputs.{name}", given.pin, self._open_input(given))
-        for name, led in settings.leds.items():
-            for colour, pin in led.pins.items():
-                claimed = self._claim(f"leds.{name}.{colour}", pin, self._open_led(led))
-                self._leds[name, colour] = (claimed, led.active_high)
-        for name in self._inputs:
-            self._listen(name)
+        try:
+            for name, given in settings.inputs.items():
+                if given.enabled:
+                    opened = self._claim(f"inputs.{name}", given.pin, _as_input(given))
+                    self._inputs[name] = opened
+            for name, led in settings.leds.items():
+                for colour, number in led.pins.items():
+                    claimed = self._claim(f"leds.{name}.{colour}", number, _as_led(led))
+                    self._leds[name, colour] = (claimed, led.active_high)
+            for name in self._inputs:
+                self._listen(name)
+        except PinError:
+            self.close()
+            raise
 
     @property
     def factory_name(self) -> str:
@@ -86,44 +123,38 @@ class Pins:
         try:
             pin = self._factory.pin(f"GPIO{number}")
             open_(pin)
-        except (GPIOZeroError, OSError, ValueError) as error:
-            raise PinError(f"{what}: GPIO{number} cannot be used: {error}") from error
+        except Exception as error:
+            raise PinError(f"{what}: GPIO{number} cannot be used: {_words(error)}") from error
         return pin
-
-    def _open_input(self, given: InputSettings) -> Callable[[Any], None]:
-        def open_(pin: Any) -> None:
-            pin.function = "input"
-            pin.pull = "floating" if given.pull == "none" else given.pull
-            pin.bounce = None  # debounced in sensors.py, by an injected clock
-
-        return open_
-
-    def _open_led(self, led: LedSettings) -> Callable[[Any], None]:
-        def open_(pin: Any) -> None:
-            pin.output_with_state(0 if led.active_high else 1)
-
-        return open_
 
     def _listen(self, name: str) -> None:
         pin = self._inputs[name]
 
         def changed(_ticks: int, state: int) -> None:
-            self._put(LevelRead(name, bool(state)))
+            if self._waiting() < EDGES_WAITING_MAX:
+                self._put(LevelRead(name, bool(state)))
 
         self._listeners.append(changed)
         try:
             pin.edges = "both"
             pin.when_changed = changed
-        except (GPIOZeroError, OSError, RuntimeError) as error:
-            raise PinError(f"inputs.{name}: no edges from {pin!r}: {error}") from error
+        except Exception as error:
+            raise PinError(f"inputs.{name}: no edges from {pin!r}: {_words(error)}") from error
 
     def poll(self) -> None:
-        """Read every input now, as if it had just changed."""
+        """Read every pin now: an input as if it had just changed, an LED in passing."""
         for name, pin in self._inputs.items():
             try:
                 self._put(LevelRead(name, bool(pin.state)))
-            except (GPIOZeroError, OSError, RuntimeError) as error:
-                self._put(LevelRead(name, None, str(error)))
+            except Exception as error:
+                self._put(LevelRead(name, None, _words(error)))
+        for (led, colour), (pin, active_high) in self._leds.items():
+            try:
+                seen = _brightness(pin, active_high)
+            except Exception as error:
+                self._put(BrightnessRead(led, colour, None, _words(error), asked=False))
+            else:
+                self._put(BrightnessRead(led, colour, seen, asked=False))
 
     def set(self, wish: SetBrightness) -> BrightnessRead:
         """Set an LED and read it back."""
@@ -138,20 +169,45 @@ class Pins:
                 if pin.frequency is None:
                     pin.frequency = PWM_HZ
                 pin.state = level
-            seen = float(pin.state)
-        except (GPIOZeroError, OSError, RuntimeError) as error:
-            return BrightnessRead(wish.led, wish.colour, None, str(error) or type(error).__name__)
-        return BrightnessRead(wish.led, wish.colour, seen if active_high else 1 - seen)
+            seen = _brightness(pin, active_high)
+        except Exception as error:
+            return BrightnessRead(wish.led, wish.colour, None, _words(error))
+        return BrightnessRead(wish.led, wish.colour, seen)
 
     def close(self) -> None:
-        """LEDs dark, all pins back to inputs."""
+        """LEDs dark, all pins back to inputs; tries every pin whatever the others do."""
         for pin, active_high in self._leds.values():
-            with contextlib.suppress(GPIOZeroError, OSError, RuntimeError):
+            with contextlib.suppress(Exception):
                 pin.frequency = None
                 pin.state = 0 if active_high else 1
         for pin in self._inputs.values():
-            with contextlib.suppress(GPIOZeroError, OSError, RuntimeError):
+            with contextlib.suppress(Exception):
                 pin.when_changed = None
-        with contextlib.suppress(GPIOZeroError, OSError, RuntimeError):
+        with contextlib.suppress(Exception):
             self._factory.close()
         Device.pin_factory = None
+
+
+def _as_input(given: InputSettings) -> Callable[[Any], None]:
+    def open_(pin: Any) -> None:
+        pin.input_with_pull("floating" if given.pull == "none" else given.pull)
+        with contextlib.suppress(GPIOZeroError):  # some libraries cannot debounce, and need not
+            pin.bounce = None  # debounced in sensors.py, by an injected clock
+
+    return open_
+
+
+def _as_led(led: LedSettings) -> Callable[[Any], None]:
+    def open_(pin: Any) -> None:
+        pin.output_with_state(0 if led.active_high else 1)
+
+    return open_
+
+
+def _brightness(pin: Any, active_high: bool) -> float:
+    seen = float(pin.state)
+    return seen if active_high else 1 - seen
+
+
+def _words(error: Exception) -> str:
+    return str(error) or type(error).__name__

@@ -1,4 +1,9 @@
-"""The agent's configuration file: who the node is and what is wired to it."""
+"""The agent's configuration file: who the node is and what is wired to it.
+
+Theory of operation: the structs are the parser, the default values and the documentation at once (see
+`rackberry.config`). What one key cannot know, such as a pin that two things want, is checked when the
+whole is there, and said in one sentence that names both.
+"""
 
 from typing import Annotated, Literal
 
@@ -30,6 +35,9 @@ class InputSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     settle_s: Annotated[
         float, Meta(ge=0, le=10, description="how long a level must last to count")
     ] = 0.03
+    enabled: Annotated[
+        bool, Meta(description="false: not read, its quality is disabled, and it warns of nothing")
+    ] = True
 
 
 class LedSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -64,6 +72,9 @@ class OneWireSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         str, Meta(pattern="^28-[0-9a-f]{12}$", description="as under /sys/bus/w1/devices")
     ]
     interval_s: Annotated[float, Meta(ge=1, le=3600, description="a read takes 0.75 s")] = 2.0
+    enabled: Annotated[
+        bool, Meta(description="false: not read, its quality is disabled, and it warns of nothing")
+    ] = True
 
 
 class PinSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -115,8 +126,16 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         ]
         for pin, what in wired:
             if pin in used:
-                raise ValueError(f"GPIO{pin} is used twice: by {used[pin]} and by {what}")
+                raise ValueError(f"pin GPIO{pin} is used twice: by {used[pin]} and by {what}")
             used[pin] = what
+        devices: dict[str, str] = {}
+        for name, sensor in self.onewire.items():
+            if sensor.device in devices:
+                raise ValueError(
+                    f"device {sensor.device} is used twice: by onewire.{devices[sensor.device]} "
+                    f"and by onewire.{name}"
+                )
+            devices[sensor.device] = name
         twice = set(self.inputs) & set(self.onewire)
         if twice:
             raise ValueError(

@@ -4,12 +4,18 @@ Theory of operation: each vital has a reader; a reader that fails leaves the vit
 reason in `unreadable`, so that a Pi without a sensor differs from a Pi at zero degrees. The kernel's
 files are read directly: they are few, they are stable, and a library that abstracts them would cost
 the agent a tenth of its memory. Shares of processor time come from the difference to the last reading.
+
+What was read is checked against the contract here. A driver that reports -273 °C must cost the node
+that one vital, not its heartbeat, which every reader would refuse as a whole.
 """
 
+import contextlib
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from rackberry.messages import Vitals
 
@@ -23,16 +29,16 @@ class VitalsReader:
     def __init__(self, root: Path = Path("/")) -> None:
         self._root = root
         self._cpu_before: dict[str, tuple[int, int]] = {}
-        self._readers: dict[str, Callable[[], dict[str, Any]]] = {
-            "cpu_percent": self._cpu,
-            "load_1m": self._load,
-            "mem_total_bytes": self._memory,
-            "disk_total_bytes": self._disk,
-            "net_rx_bytes": self._network,
-            "cpu_temp_c": self._temperature,
-            "cpu_freq_mhz": self._frequency,
-            "throttled_bits": self._throttled,
-            "os_up_s": self._uptime,
+        self._readers: dict[tuple[str, ...], Callable[[], dict[str, Any]]] = {
+            ("cpu_percent", "cpu_percent_per_core"): self._cpu,
+            ("load_1m",): self._load,
+            ("mem_total_bytes", "mem_available_bytes", "swap_used_bytes"): self._memory,
+            ("disk_total_bytes", "disk_free_bytes"): self._disk,
+            ("net_rx_bytes", "net_tx_bytes"): self._network,
+            ("cpu_temp_c",): self._temperature,
+            ("cpu_freq_mhz",): self._frequency,
+            ("throttled_bits",): self._throttled,
+            ("os_up_s",): self._uptime,
         }
         self._cpu_ticks()  # shares need a difference: this is where the first one begins
 
@@ -40,13 +46,18 @@ class VitalsReader:
         """All vitals, now; what cannot be read is None and explained."""
         found: dict[str, Any] = {}
         unreadable: dict[str, str] = {}
-        for vital, reader in self._readers.items():
+        for vitals, reader in self._readers.items():
             try:
-                found |= reader()
+                values = reader()
+                msgspec.convert(values, Vitals)
             except OSError as error:
-                unreadable[vital] = f"{error.strerror or error}: {error.filename or '?'}"[:500]
-            except (ValueError, IndexError, KeyError) as error:
-                unreadable[vital] = f"not as expected: {error}"[:500]
+                why = f"{error.strerror or error}: {error.filename or '?'}"
+            except (ValueError, IndexError, KeyError) as error:  # msgspec's refusal is a ValueError
+                why = f"not as expected: {error}"
+            else:
+                found |= values
+                continue
+            unreadable |= dict.fromkeys(vitals, why[:500])
         return Vitals(**found, unreadable=unreadable)
 
     def _text(self, path: str) -> str:
@@ -118,10 +129,16 @@ class VitalsReader:
 
     def _temperature(self) -> dict[str, Any]:
         zones = sorted((self._root / "sys/class/thermal").glob("thermal_zone*"))
-        by_type = {(zone / "type").read_text().strip(): zone for zone in reversed(zones)}
-        zone = next((by_type[kind] for kind in THERMAL_TYPES if kind in by_type), None)
-        if zone is None:
+        by_type: dict[str, Path] = {}
+        for zone in reversed(zones):
+            with contextlib.suppress(OSError):  # a zone may go while we look; the others count
+                by_type[(zone / "type").read_text(encoding="ascii", errors="replace").strip()] = (
+                    zone
+                )
+        found = [by_type[kind] for kind in THERMAL_TYPES if kind in by_type]
+        if not found:
             raise ValueError("no thermal zone of a processor on this machine")
+        zone = found[0]
         return {"cpu_temp_c": int((zone / "temp").read_text()) / 1000}
 
     def _frequency(self) -> dict[str, Any]:
@@ -156,7 +173,9 @@ def os_boot_id(root: Path = Path("/")) -> str:
 def clock_synced(root: Path = Path("/")) -> bool | None:
     """Whether the wall clock follows NTP; None where that cannot be told.
 
-    systemd-timesyncd touches a file at its first answer; other NTP clients tell nobody.
+    systemd-timesyncd, which Raspberry Pi OS uses, touches a file at its first answer; other NTP clients
+    leave no file behind, and the kernel's own word needs a foreign function call that costs more memory
+    than the answer is worth.
     """
     if (root / "run/systemd/timesync/synchronized").exists():
         return True

@@ -82,8 +82,8 @@ class RackApp(Board):
     def action_move(self, across: int, down: int) -> None:
         """Choose a neighbour."""
         if self.view == "rack":
+            # The rack and the side panel are all that changes: a key is to be seen at once.
             self.query_one(RackView).move(across, down)
-            self.paint()
         else:
             self._walk(down or across)
 

@@ -85,6 +85,10 @@ class Board(App[None]):
         self._built = False
         self._urgent = False
         self._painted_s = float("-inf")
+        # Before the start, so that the style sheet is worked out once and not twice.
+        self.register_theme(DARK)
+        self.register_theme(LIGHT)
+        self.theme = NAMES[theme]
 
     # --- building ---------------------------------------------------------------------------------
 
@@ -111,8 +115,6 @@ class Board(App[None]):
 
     def on_mount(self) -> None:
         """Begin to listen and to paint."""
-        self.register_theme(DARK)
-        self.register_theme(LIGHT)
         self.use_theme(self.theme_name)
         self.default_screen.set_class(self._ascii, "-ascii")
         self.query_one("#recent").border_title = "what just happened"
@@ -140,7 +142,8 @@ class Board(App[None]):
     def use_theme(self, name: str) -> None:
         """Show the colours of a theme, one of `NAMES`."""
         self.theme_name = name
-        self.theme = NAMES[name]
+        if self.theme != NAMES[name]:
+            self.theme = NAMES[name]
         self.known = styles(name)
         if self._ascii:
             self.known["ascii"] = Style()  # the name alone says that lines are drawn in ASCII

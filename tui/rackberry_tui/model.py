@@ -242,6 +242,8 @@ class RackModel:
             return "the master was stopped: verdicts are as it left them"
         if self.master.status == "offline":
             return "the master is gone: verdicts are as it left them"
+        if self.caught_up and self.master_health is None:
+            return "the master says it is online but its heartbeat does not come"
         silent_s = self.master_silent_s(now)
         if silent_s is not None and silent_s > MASTER_SILENT_S:
             return f"the master is silent for {silent_s:.0f} s: verdicts are as it left them"

@@ -101,9 +101,13 @@ def status(ctx: click.Context, as_json: bool, watch: bool, check: bool) -> int:
 
 
 def _hear_the_master(session: Session) -> None:
-    """Retained words cannot tell a frozen master from a living one; one live beat can."""
-    if session.model.master is not None and session.model.master.status == "online":
-        session.wait(lambda: session.model.master_heard_s is not None, HEARTBEAT_WAIT_S)
+    """A master that says it is online has a heartbeat; wait for it if none is retained.
+
+    The broker drops a retained heartbeat after three intervals, so one that is there is fresh.
+    """
+    model = session.model
+    if model.master is not None and model.master.status == "online" and model.master_health is None:
+        session.wait(lambda: model.master_health is not None, HEARTBEAT_WAIT_S)
 
 
 @click.command()
