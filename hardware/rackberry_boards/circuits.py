@@ -197,15 +197,20 @@ def _inputs(board: Board, model: Model, refs: _Refs) -> Iterator[Module]:
             supply = "5V" if given.supply_v == 5.0 else "3V3"
             unit = Component(refs("U"), f"{given.kind} module", given.part or "3.3 V output")
             pins = (Terminal("VCC", supply), Terminal("OUT", net), Terminal("GND", "GND"))
-            yield Module(refs("X"), name, pins, (unit,), (Box(unit, pins),))
+            advice = (
+                f"Runs on {given.supply_v:g} V; its output must not rise above 3.3 V, so measure it first.",
+            )
+            yield Module(refs("X"), name, pins, (unit,), (Box(unit, pins),), advice)
             continue
         components, figures = _switch(name, given, model, refs)
         nets = [net, "3V3" if given.rest_pull == "down" else "GND"]
         nets += ["3V3"] if given.pull_ohm is not None else []
         terminals = tuple(Terminal(name if n == net else n, n) for n in dict.fromkeys(nets))
-        advice = ()
+        advice = ("Either way around.",)
         if given.wiring == "normally-closed":
-            advice = ("Closed while all is well; a cut wire reads as an alarm, so test it by unplugging.",)
+            advice = (
+                "Closed while all is well; a cut wire reads as an alarm, so test it by unplugging.",
+            )
         yield Module(refs("X"), name, terminals, tuple(components), tuple(figures), advice)
 
 
@@ -223,6 +228,7 @@ def _onewire(board: Board, model: Model, refs: _Refs) -> Iterator[Module]:
         "Flat side towards you, a DS18B20's legs are GND, DQ, VDD from left to right.",
         "The resistor goes between DQ and VDD, once for the whole bus.",
     )
+    figures: tuple[Chain | Stage | Box, ...]
     figures = (Chain("3V3", (pull,), net), *(Box(unit, pins) for unit in units))
     yield Module(refs("X"), "1-wire bus", pins, (pull, *units), figures, advice)
 
@@ -238,16 +244,22 @@ def _i2c(board: Board, refs: _Refs) -> Iterator[Module]:
         for name, device in board.i2c.items()
     )
     advice = ("Take modules for 3.3 V. The pull-ups of the bus are on the Pi.",)
-    yield Module(refs("X"), "I2C bus", pins, units, tuple(Box(unit, pins) for unit in units), advice)
+    yield Module(
+        refs("X"), "I2C bus", pins, units, tuple(Box(unit, pins) for unit in units), advice
+    )
 
 
 def _supplied(net: str) -> tuple[Terminal, ...]:
-    return (Terminal("+12V", "+12V"), Terminal("0V", "0V")) if net == "+12V" else (Terminal(net, net),)
+    return (
+        (Terminal("+12V", "+12V"), Terminal("0V", "0V")) if net == "+12V" else (Terminal(net, net),)
+    )
 
 
 def _fan(name: str, fan: Fan, model: Model, refs: _Refs) -> Module:
     supply = "+12V" if fan.supply_v == 12.0 else "5V"
-    motor = Component(refs("M"), "fan, 4 wires", f"{fan.supply_v:g} V {fan.current_ma:g} mA", fan.part)
+    motor = Component(
+        refs("M"), "fan, 4 wires", f"{fan.supply_v:g} V {fan.current_ma:g} mA", fan.part
+    )
     base = Component(refs("R"), "resistor", format_ohm(BASE_OHM), f"base, fan {name}")
     transistor = Component(refs("Q"), "NPN transistor", "2N3904", f"speed of fan {name}")
     components = [motor, base, transistor]
@@ -258,7 +270,9 @@ def _fan(name: str, fan: Fan, model: Model, refs: _Refs) -> Module:
     ]
     if fan.tach_pin is not None and fan.tach_pullup_ohm is not None:
         tach = model.label(fan.tach_pin)
-        pull = Component(refs("R"), "resistor", format_ohm(fan.tach_pullup_ohm), "pull-up of the tachometer")
+        pull = Component(
+            refs("R"), "resistor", format_ohm(fan.tach_pullup_ohm), "pull-up of the tachometer"
+        )
         components.append(pull)
         terminals += [Terminal("TACH", tach), Terminal("3V3", "3V3")]
         pins.append(Terminal("TACH", tach))
@@ -270,7 +284,9 @@ def _fan(name: str, fan: Fan, model: Model, refs: _Refs) -> Module:
         "The transistor turns the signal over: a high pin slows the fan, an unplugged pin lets it run full.",
         "The ground of the fan's supply and the ground of the Pi must meet (terminals GND and 0V).",
     )
-    return Module(refs("X"), f"fan {name}", tuple(terminals), tuple(components), tuple(figures), advice)
+    return Module(
+        refs("X"), f"fan {name}", tuple(terminals), tuple(components), tuple(figures), advice
+    )
 
 
 def _relay(name: str, relay: Relay, model: Model, refs: _Refs) -> Module:
@@ -283,11 +299,15 @@ def _relay(name: str, relay: Relay, model: Model, refs: _Refs) -> Module:
         f"{relay.coil_v:g} V, {relay.coil_ma:g} mA",
         relay.part or relay.switches,
     )
-    advice = ("Mains voltage kills: let a professional wire what the contact switches, or stay below 48 V.",)
+    advice = (
+        "Mains voltage kills: let a professional wire what the contact switches, or stay below 48 V.",
+    )
     if relay.drive == "module":
         pins = (Terminal("IN", net), Terminal("VCC", supply), Terminal("GND", "GND"))
         return Module(refs("X"), f"relay {name}", terminals, (coil,), (Box(coil, pins),), advice)
-    diode = Component(refs("D"), "diode", "1N4148", f"across the coil of {coil.ref}, stripe to {supply}")
+    diode = Component(
+        refs("D"), "diode", "1N4148", f"across the coil of {coil.ref}, stripe to {supply}"
+    )
     if relay.drive == "direct":
         figure: Chain | Stage = Chain(net, (coil,), "GND", name)
         return Module(refs("X"), f"relay {name}", terminals[:2], (coil, diode), (figure,), advice)

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from rackberry_boards.finding import Finding, error, warning
 from rackberry_boards.models import GPIO_V, TOTAL_MA_MAX, WARN_MA, Model
 from rackberry_boards.overlays import PWM_FUNC
-from rackberry_boards.parts import Board, Lamp, Relay
+from rackberry_boards.parts import Board, Lamp, Relay, led_named
 
 E24 = (
     10, 11, 12, 13, 15, 16, 18, 20, 22, 24, 27, 30, 33, 36, 39, 43, 47, 51, 56, 62, 68, 75, 82, 91,
@@ -40,7 +40,8 @@ def e24_at_least(ohm: float) -> int:
     (82, 91, 180)
     """
     decade = max(0, math.floor(math.log10(max(ohm, 10))) - 1)
-    return next(v * 10**d for d in (decade, decade + 1) for v in E24 if v * 10**d >= ohm - 1e-9)
+    values = (int(v * 10**d) for d in (decade, decade + 1) for v in E24)
+    return next(value for value in values if value >= ohm - 1e-9)
 
 
 def is_e24(ohm: float) -> bool:
@@ -75,17 +76,17 @@ def lights(board: Board, model: Model) -> Iterator[Finding]:
 
 
 def _lamp(lamp: Lamp, where: str, colour: str, model: Model) -> Iterator[Finding]:
-    label = model.label(lamp.pin)
+    label, led = model.label(lamp.pin), led_named(colour)
     if lamp.resistor_ohm == 0:
         words = (
-            f"the {colour} LED on {label} has no resistor: it would short the pin and burn; put "
+            f"{led} on {label} has no resistor: it would short the pin and burn; put "
             f"{e24_at_least((GPIO_V - min(lamp.forward_v, 2.0)) / 0.004)} Ω in series"
         )
         yield error("led-current", where, words)
         return
     if lamp.forward_v >= GPIO_V:
         words = (
-            f"the {colour} LED needs {lamp.forward_v:g} V, but {label} gives {GPIO_V} V: it would stay "
+            f"{led} needs {lamp.forward_v:g} V, but {label} gives {GPIO_V} V: it would stay "
             "dark; accepted is a forward voltage below 3.3 V (red, amber and green have about 2 V)"
         )
         yield error("led-dark", where, words)
@@ -93,20 +94,20 @@ def _lamp(lamp: Lamp, where: str, colour: str, model: Model) -> Iterator[Finding
     drop_v = GPIO_V - lamp.forward_v
     if lamp.current_ma > model.pin_ma_max:
         words = (
-            f"the {colour} LED on {label} would draw {lamp.current_ma:.1f} mA; a pin of a {model.title} "
+            f"{led} on {label} would draw {lamp.current_ma:.1f} mA; a pin of a {model.title} "
             f"gives {model.pin_ma_max:g} mA at most: use {e24_at_least(drop_v / WARN_MA * 1000)} Ω or "
             f"more instead of {format_ohm(lamp.resistor_ohm)}"
         )
         yield error("led-current", where, words)
     elif lamp.current_ma > WARN_MA:
         words = (
-            f"the {colour} LED on {label} draws {lamp.current_ma:.1f} mA, more than the 8 mA that pins "
+            f"{led} on {label} draws {lamp.current_ma:.1f} mA, more than the 8 mA that pins "
             f"are set to at boot; {e24_at_least(drop_v / WARN_MA * 1000)} Ω keeps it below"
         )
         yield warning("led-strong", where, words)
     elif lamp.current_ma < DIM_MA:
         words = (
-            f"the {colour} LED on {label} gets only {lamp.current_ma:.2f} mA and will hardly be seen; "
+            f"{led} on {label} gets only {lamp.current_ma:.2f} mA and will hardly be seen; "
             f"{e24_at_least(drop_v / 0.004)} Ω gives about 4 mA"
         )
         yield warning("led-dim", where, words)
@@ -121,7 +122,7 @@ def _lamp(lamp: Lamp, where: str, colour: str, model: Model) -> Iterator[Finding
 def inputs(board: Board, model: Model) -> Iterator[Finding]:
     """Inputs: a known level at rest, never over 3.3 V, and alarms that a cut wire sets off."""
     for name, given in board.inputs.items():
-        where, label, what = f"inputs.{name}", model.label(given.pin), f"{given.kind} {name!r}"
+        where, label, what = f"inputs.{name}", model.label(given.pin), given.named(name)
         if given.wiring == "driven" and given.signal_v > GPIO_V + 0.3:
             words = (
                 f"{what} puts {given.signal_v:g} V on {label}, which bears {GPIO_V} V and would be "
@@ -202,7 +203,9 @@ def onewire(board: Board, model: Model) -> Iterator[Finding]:
 def i2c(board: Board, model: Model) -> Iterator[Finding]:
     """I2C devices have an address that they can have, and one each."""
     if board.i2c and model.family == "pico":
-        yield error("i2c-on-pico", "i2c", "the Pico's firmware reads no I2C devices; wire them to a Pi")
+        yield error(
+            "i2c-on-pico", "i2c", "the Pico's firmware reads no I2C devices; wire them to a Pi"
+        )
         return
     taken: dict[int, str] = {}
     for name, device in board.i2c.items():
@@ -298,10 +301,12 @@ def total_ma(board: Board) -> float:
 
 def supplies(board: Board) -> Iterator[Finding]:
     """Modules, fans and relays run on a voltage that there is."""
-    given = [
+    given: list[tuple[str, float, tuple[float, ...]]] = [
         (f"inputs.{name}.supply_v", one.supply_v, (3.3, 5.0)) for name, one in board.inputs.items()
     ]
-    given += [(f"fans.{name}.supply_v", fan.supply_v, (5.0, 12.0)) for name, fan in board.fans.items()]
+    given += [
+        (f"fans.{name}.supply_v", fan.supply_v, (5.0, 12.0)) for name, fan in board.fans.items()
+    ]
     given += [
         (f"relays.{name}.coil_v", relay.coil_v, (3.3, 5.0, 12.0))
         for name, relay in board.relays.items()
@@ -309,7 +314,9 @@ def supplies(board: Board) -> Iterator[Finding]:
     for where, volts, accepted in given:
         if volts not in accepted:
             known = ", ".join(f"{v:g}" for v in accepted)
-            yield error("supply", where, f"there is no supply of {volts:g} V here; accepted are {known} V")
+            yield error(
+                "supply", where, f"there is no supply of {volts:g} V here; accepted are {known} V"
+            )
 
 
 def total(board: Board) -> Iterator[Finding]:

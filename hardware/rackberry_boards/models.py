@@ -54,7 +54,9 @@ class Model:
     @property
     def gpios(self) -> tuple[int, ...]:
         """The GPIO numbers that reach the header, rising."""
-        return tuple(sorted(number for number in map(self._number, self.header) if number is not None))
+        return tuple(
+            sorted(number for number in map(self._number, self.header) if number is not None)
+        )
 
     def _number(self, name: str) -> int | None:
         digits = name.removeprefix(self._prefix)
@@ -103,7 +105,7 @@ MODELS: dict[str, Model] = {
     model.id: model
     for model in (
         # Revision 2; the very first revision (2012) had GPIO 0, 1 and 21 in the place of 2, 3 and 27.
-        # Its mounting holes do not form a rectangle, so it is held by the tray's rim alone.
+        # Its mounting holes do not form a rectangle, so the tray holds it by its edges.
         Model("pi-1b", "Raspberry Pi 1 B", tuple(_PI_26.split()), fixed_pull_ups=_I2C_PULLS),
         _pi_40("pi-1b-plus", "Raspberry Pi 1 B+"),
         _pi_40("pi-zero", "Raspberry Pi Zero", holes_mm=(58.0, 23.0), size_mm=(65.0, 30.0)),

@@ -117,7 +117,12 @@ def pico_board_py(board: Board) -> str:
     """`firmware/pico/board.py` for a board around a Pico W."""
     inputs: list[Mapping[str, object]] = []
     for name, given in board.inputs.items():
-        entry: dict[str, object] = {"name": name, "kind": given.kind, "pin": given.pin, "pull": given.pull}
+        entry: dict[str, object] = {
+            "name": name,
+            "kind": given.kind,
+            "pin": given.pin,
+            "pull": given.pull,
+        }
         entry["active_low"] = not given.active_high
         if given.settle_s != 0.03:
             entry["settle_ms"] = round(given.settle_s * 1000)

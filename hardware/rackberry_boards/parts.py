@@ -14,7 +14,9 @@ from msgspec import Meta
 from rackberry.language import PALETTE_COLOURS, Palette
 from rackberry.messages import Id, Name
 
-Pin = Annotated[int, Meta(ge=0, le=63, description="BCM number: 17 for GPIO17, never the header's 11")]
+Pin = Annotated[
+    int, Meta(ge=0, le=63, description="BCM number: 17 for GPIO17, never the header's 11")
+]
 HeaderPin = Annotated[
     int, Meta(ge=1, le=40, description="position on the header, to double-check `pin` against")
 ]
@@ -35,7 +37,9 @@ class Lamp(_Part, frozen=True, kw_only=True):
     """
 
     pin: Pin
-    forward_v: Annotated[Volt, Meta(description="Vf of its datasheet; red about 2.0, blue about 3.0")]
+    forward_v: Annotated[
+        Volt, Meta(description="Vf of its datasheet; red about 2.0, blue about 3.0")
+    ]
     resistor_ohm: Annotated[Ohm, Meta(description="in series with the LED")]
     colour: Annotated[Name, Meta(description="of a single LED, for the parts list")] = ""
     header: HeaderPin | None = None
@@ -45,7 +49,18 @@ class Lamp(_Part, frozen=True, kw_only=True):
         """I = (3.3 V - Vf) / R; 0 when the LED cannot light, infinite without a resistor."""
         if self.forward_v >= 3.3:
             return 0.0
-        return (3.3 - self.forward_v) / self.resistor_ohm * 1000 if self.resistor_ohm else float("inf")
+        return (
+            (3.3 - self.forward_v) / self.resistor_ohm * 1000 if self.resistor_ohm else float("inf")
+        )
+
+
+def led_named(colour: str) -> str:
+    """An LED in a sentence: a palette's only LED has no colour to be told by.
+
+    >>> led_named("red"), led_named("single")
+    ('the red LED', 'the LED')
+    """
+    return "the LED" if colour == "single" else f"the {colour} LED"
 
 
 class StatusLight(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -90,6 +105,15 @@ class Input(_Part, frozen=True, kw_only=True):
     settle_s: Annotated[float, Meta(ge=0, le=10, description="debounce")] = 0.03
     header: HeaderPin | None = None
 
+    def named(self, name: str) -> str:
+        """The input in a sentence.
+
+        >>> Input(kind="leak", pin=17).named("cellar")
+        "leak detector 'cellar'"
+        """
+        noun = {"motion": "motion detector", "leak": "leak detector", "smoke": "smoke detector"}
+        return f"{noun.get(self.kind, self.kind)} {name!r}"
+
     @property
     def rest_pull(self) -> Literal["up", "down", "none"]:
         """Where the line goes when nothing is connected."""
@@ -109,7 +133,9 @@ class OneWireSensor(_Part, frozen=True, kw_only=True):
 
     device: Annotated[
         Annotated[str, Meta(pattern="^28-[0-9a-f]{12}$")] | None,
-        Meta(description="as under /sys/bus/w1/devices; until it is given the agent does not read it"),
+        Meta(
+            description="as under /sys/bus/w1/devices; until it is given the agent does not read it"
+        ),
     ] = None
     interval_s: Annotated[float, Meta(ge=1, le=3600)] = 2.0
 
@@ -118,7 +144,9 @@ class OneWireBus(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """The 1-wire bus."""
 
     pin: Pin
-    pullup_ohm: Annotated[Ohm | None, Meta(description="from the data line to 3.3 V; 4700 is usual")] = None
+    pullup_ohm: Annotated[
+        Ohm | None, Meta(description="from the data line to 3.3 V; 4700 is usual")
+    ] = None
     sensors: Annotated[dict[Id, OneWireSensor], Meta(min_length=1, max_length=16)]
     header: HeaderPin | None = None
 
@@ -165,7 +193,9 @@ class Board(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     model: str
     rack: Name = ""
     slot: Annotated[int, Meta(ge=0, le=10_000)] | None = None
-    supply: Annotated[Name, Meta(description="which power supply feeds it: nodes of one fail together")] = ""
+    supply: Annotated[
+        Name, Meta(description="which power supply feeds it: nodes of one fail together")
+    ] = ""
     overlays: dict[str, dict[str, int | str | bool]] = {}
     lights: Annotated[dict[Id, StatusLight], Meta(max_length=16)] = {}
     inputs: Annotated[dict[Id, Input], Meta(max_length=64)] = {}

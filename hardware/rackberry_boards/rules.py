@@ -10,11 +10,13 @@ import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+import msgspec
+
 from rackberry_boards import electrical
 from rackberry_boards.finding import Finding, Level, error
 from rackberry_boards.models import MODELS, Model
 from rackberry_boards.overlays import OVERLAYS, claims, pins_of
-from rackberry_boards.parts import Board
+from rackberry_boards.parts import Board, led_named
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +33,17 @@ class Use:
 def uses(board: Board) -> tuple[Use, ...]:
     """Every pin that a part of the board is wired to, in the order of the file."""
     found = [
-        Use(lamp.pin, f"lights.{name}.lamps.{colour}", f"the {colour} LED of light {name!r}", lamp.header)
+        Use(
+            lamp.pin,
+            f"lights.{name}.lamps.{colour}",
+            f"{led_named(colour)} of light {name!r}",
+            lamp.header,
+        )
         for name, light in board.lights.items()
         for colour, lamp in light.lamps.items()
     ]
     found += [
-        Use(given.pin, f"inputs.{name}", f"{given.kind} {name!r}", given.header)
+        Use(given.pin, f"inputs.{name}", given.named(name), given.header)
         for name, given in board.inputs.items()
     ]
     if bus := board.onewire:
@@ -44,7 +51,9 @@ def uses(board: Board) -> tuple[Use, ...]:
     for name, fan in board.fans.items():
         found.append(Use(fan.pin, f"fans.{name}", f"the speed signal of fan {name!r}", None, "pwm"))
         if fan.tach_pin is not None:
-            found.append(Use(fan.tach_pin, f"fans.{name}.tach_pin", f"the tachometer of fan {name!r}"))
+            found.append(
+                Use(fan.tach_pin, f"fans.{name}.tach_pin", f"the tachometer of fan {name!r}")
+            )
     found += [
         Use(relay.pin, f"relays.{name}", f"relay {name!r}") for name, relay in board.relays.items()
     ]
@@ -78,6 +87,7 @@ def check(board: Board) -> tuple[Finding, ...]:
         *electrical.total(board),
         *_names(board),
         *_own_parts(board, model),
+        *_one_line(msgspec.to_builtins(board), ""),
     ]
     return tuple(sorted(found, key=lambda finding: finding.level is not Level.ERROR))
 
@@ -113,7 +123,9 @@ def _pins(board: Board, model: Model) -> Iterator[Finding]:
             words = f"{label} cannot be used for {use.what}: {model.reserved[use.pin]}; take another pin"
             yield error("reserved-pin", use.where, words)
         elif position is None:
-            words = f"the {model.title} has no {label}{_hint(model, use.pin)}; it has {_ranges(model)}"
+            words = (
+                f"the {model.title} has no {label}{_hint(model, use.pin)}; it has {_ranges(model)}"
+            )
             yield error("no-such-pin", use.where, words)
         if use.header is not None and use.header != position:
             there = model.at(use.header) or "nothing"
@@ -234,3 +246,20 @@ def _own_parts(board: Board, model: Model) -> Iterator[Finding]:
         if light.points_at_slot is not None and light.points_at_slot == board.slot:
             words = f"light {name!r} points at slot {board.slot}, which is this board's own; a board cannot tell its own death"
             yield error("points-at-self", f"lights.{name}", words)
+
+
+def _one_line(tree: object, where: str) -> Iterator[Finding]:
+    """Text goes into files that are read line by line: a line break in it would be a line of its own."""
+    if isinstance(tree, str) and not tree.isprintable():
+        words = f"{where or 'the board'} has a line break or a control character in it; accepted is one line of text"
+        yield error("one-line", where, words)
+    items = (
+        tree.items()
+        if isinstance(tree, dict)
+        else enumerate(tree)
+        if isinstance(tree, (list, tuple))
+        else ()
+    )
+    for key, value in items:
+        yield from _one_line(key, where)
+        yield from _one_line(value, f"{where}.{key}".lstrip("."))
