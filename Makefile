@@ -4,12 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: help setup demo test check format contract clean
+.PHONY: help setup demo test check format contract bench clean
 help:
 	@echo "make demo      a live rack of seven Pis on this machine"
 	@echo "make test      set up, then run every test"
 	@echo "make check     format, lint, types, layers"
 	@echo "make contract  regenerate docs/contract.md from the topics and messages"
+	@echo "make bench     measure what is promised, beside a peer in the same run"
 	@echo "make setup     only prepare $(VENV)"
 
 setup: $(STAMP)
@@ -39,6 +40,11 @@ format: $(STAMP)
 
 contract: $(STAMP)
 	$(BIN)/python -m rackberry.contract docs/contract.md
+
+bench: $(STAMP)
+	$(BIN)/python bench/commands.py
+	$(BIN)/python bench/agent.py
+	$(BIN)/python bench/detection.py
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

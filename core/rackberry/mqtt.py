@@ -23,6 +23,7 @@ import logging
 import queue
 import select
 import socket
+import sys
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -409,6 +410,9 @@ class Link:
         return f"no broker answers at {where}: {error.strerror or error}"
 
 
+_OPENSSL = sys.modules.get("ssl") is not None
+
+
 class _BlockReader(paho.Client):
     """paho, but it asks the kernel for blocks instead of single bytes.
 
@@ -421,11 +425,28 @@ class _BlockReader(paho.Client):
 
     def _sock_recv(self, bufsize: int) -> bytes:
         if self._block_at >= len(self._block):
-            self._block = super()._sock_recv(BLOCK_BYTES)
+            self._block = self._receive()
             self._block_at = 0
         chunk = self._block[self._block_at : self._block_at + bufsize]
         self._block_at += len(chunk)
         return chunk
+
+    def _receive(self) -> bytes:
+        if _OPENSSL:
+            return super()._sock_recv(BLOCK_BYTES)
+        # paho 2.2 runs without the ssl module, but names its exceptions when a socket is not ready.
+        sock = self.socket()
+        if sock is None:
+            raise ConnectionError("the socket is closed")
+        return sock.recv(BLOCK_BYTES)
+
+    def _sock_send(self, buf: bytes | bytearray) -> int:
+        if _OPENSSL:
+            return super()._sock_send(buf)
+        sock = self.socket()
+        if sock is None:
+            raise ConnectionError("the socket is closed")
+        return sock.send(buf)
 
     def read_block(self) -> None:
         """Handle all packets of one block, and what TLS holds back behind it."""

@@ -2,20 +2,23 @@
 
 Theory of operation: heartbeats come every `interval_s`. A `Pulse` learns from each gap between them
 
-    mean, sigma   of the gaps
-    r             how often a silence outlives one and a half intervals: late and lost beats alike
+    mean, sigma   of the gaps; sigma of the late ones only
+    late          how often a silence outlives one and a half intervals
 
-each with weight 1/n (after a prior of `PRIOR_BEATS`) until `WINDOW` gaps were seen and 1/WINDOW from then on, and derives two limits:
+each with weight 1/n (after a prior of `PRIOR_BEATS`) until `WINDOW` gaps were seen and 1/WINDOW from
+then on, and derives two limits:
 
     suspect after   min(3 intervals, 0.6 T)
     dead after      T = clamp(max(mean + 8 sigma + 1 s, (k + 1.5) intervals), 2.5 s, ceiling)
-                    k = ln(q) / ln(r),  q = one mistake in 30 days of beats
+                    k = ln(q) / ln(r),  r = sqrt(late),  q = one mistake in 30 days of beats
 
 The first term follows jitter (Jacobson's estimator with a margin). The second is for loss, which has
-no sigma to speak of until it kills: if a silence survives another interval with probability r, k more
-intervals are survived by chance once in 1/q beats, so the silence that is longer is no chance. On a
-clean link r is about 0 and T stays at its floor; at 5 % loss T is about 3.8 s. The ceiling, the larger
-of 10 s and 2.5 intervals, keeps a promise to the operator that no statistics may break.
+no sigma to speak of until it kills. If a silence survives another interval with probability r, k more
+intervals are survived by chance once in 1/q beats, so a silence that is longer is no chance. r is the
+root of `late` because trouble comes in runs: over TCP a beat is late by more than half an interval only
+when it was lost and its repetition too, but from then on each further loss adds as much. One late beat
+in a window is forgiven. On a clean link T stays at its floor; at 5 % loss it is about 3.3 s. The
+ceiling, the larger of 10 s and 2.5 intervals, keeps a promise that no statistics may break.
 
 What it costs: a lower floor finds a dead node sooner and takes a node that swaps for a dead one.
 Gaps in which the node was held for dead teach nothing and are left out.
@@ -32,7 +35,7 @@ PRIOR_BEATS = 20  # the prior weighs as much as these, so that the first beat do
 REFRESH_BEATS = (
     16  # the limits move slowly; computing them at every beat would cost more than it tells
 )
-R_MIN = 1e-6
+LATE_MIN = 1e-9
 MISTAKE_INTERVAL_S = 30 * 24 * 3600.0
 
 
@@ -106,8 +109,8 @@ class Pulse:
         limits = self._limits
         interval_s = self.interval_s
         by_jitter_s = self.mean_s + limits.sigmas * math.sqrt(self.variance_s2) + limits.margin_s
-        # A rate that a few beats suggest is capped: one late beat in two does not mean half are late.
-        r = min(max(self.late, R_MIN), 0.5)
+        # Few beats may suggest a wild rate: one late beat in two does not mean that half are late.
+        r = min(math.sqrt(max(self.late - 1 / WINDOW, LATE_MIN)), 0.5)
         k = math.log(interval_s / MISTAKE_INTERVAL_S) / math.log(r)
         by_loss_s = (k + 1.5) * interval_s
         ceiling_s = max(limits.dead_ceiling_s, 2.5 * interval_s)

@@ -126,7 +126,7 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         ]
         for pin, what in wired:
             if pin in used:
-                raise ValueError(f"GPIO{pin} is used twice: by {used[pin]} and by {what}")
+                raise ValueError(f"pin GPIO{pin} is used twice: by {used[pin]} and by {what}")
             used[pin] = what
         devices: dict[str, str] = {}
         for name, sensor in self.onewire.items():

@@ -15,10 +15,8 @@ from typing import Any
 
 from rackberry.clock import Random
 from rackberry.config import load
-from rackberry.loop import Inbox
+from rackberry.lean import without_openssl
 from rackberry.topics import check_id
-from rackberry_agent.app import serve
-from rackberry_agent.pins import Pins, make_factory
 from rackberry_agent.settings import AgentSettings
 from rackberry_sim.life import Life
 
@@ -31,20 +29,16 @@ def main() -> int:
     arguments = parser.parse_args()
     settings = load(AgentSettings, arguments.config, env={})
     node = check_id(settings.node, "node id")
-    factory = make_factory("mock")
-    inbox: Inbox[Any] = Inbox()
-    pins = Pins(settings, factory, inbox.put)
-    life = threading.Thread(
-        target=_live,
-        args=(settings, factory, Life(Random(arguments.seed))),
-        name="life",
-        daemon=True,
-    )
-    life.start()
-    try:
-        serve(settings, node, pins, inbox)
-    finally:
-        pins.close()
+    without_openssl()
+    from rackberry_agent.process import run_agent
+
+    def live(factory: Any) -> None:
+        life = Life(Random(arguments.seed))
+        threading.Thread(
+            target=_live, args=(settings, factory, life), name="life", daemon=True
+        ).start()
+
+    run_agent(settings, node, live)
     return 0
 
 

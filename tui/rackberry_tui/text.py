@@ -105,6 +105,24 @@ def size(count: float | None) -> str:
     return f"{count:.0f} {unit}" if count >= 10 or unit == "B" else f"{count:.1f} {unit}"
 
 
+_PLAIN = str.maketrans(
+    {"°": " ", "…": "~", "≥": ">", "·": ".", "─": "-", "│": "|", "█": "#", "░": "."}
+)
+
+
+def plain(text: str) -> str:
+    """`text` in ASCII and as wide as before, for a terminal that has no more than that.
+
+    >>> plain("22 °C …"), plain("温 é")
+    ('22  C ~', '?? ?')
+    """
+    if text.isascii():
+        return text
+    return "".join(
+        char if char.isascii() else "?" * _cells(char) for char in text.translate(_PLAIN)
+    )
+
+
 _BARS = "▁▂▃▄▅▆▇█"
 _BARS_ASCII = "_.-=+*#@"
 

@@ -1,0 +1,225 @@
+"""A model of the broker: retained messages, wills, take-overs, keepalive, restarts.
+
+Theory of operation: clients are `Connection`s. A publish is kept if its route is retained, shown to the
+watchers (checkers and transcripts read the rack here, as any other tool would), and sent to those whose
+subscription fits. A will is published at once when a connection breaks, after 1.5 keepalives and up to
+5 s of scan when it only goes quiet (measured on mosquitto 2.0.11), and when another client takes the
+name over. A restart closes every connection; what was retained is kept, lost, or as old as the last
+save.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from rackberry import topics
+from rackberry.ports import Received
+from rackberry.topics import Address, Route
+from rackberry_sim.network import Path
+from rackberry_sim.world import World
+
+KEEPALIVE_S = 5.0
+SCAN_S = 5.0
+SAVE_INTERVAL_S = 30.0
+
+Watcher = Callable[[float, Received], None]
+
+
+class Client(Protocol):
+    """What the broker asks of a machine."""
+
+    def deliver(self, connection: "Connection", fact: Received) -> None:
+        """A message arrives."""
+
+    def closed(self, connection: "Connection", reason: str) -> None:
+        """The connection is gone."""
+
+
+@dataclass(slots=True, eq=False)
+class Connection:
+    """A client's connection, as the broker holds it."""
+
+    client_id: str
+    client: Client
+    up: Path
+    down: Path
+    will: Received
+    subscriptions: frozenset[tuple[Route, str]]
+    """(route, first id); an empty id takes all."""
+    heard_s: float = 0.0
+    open: bool = True
+
+
+class Broker:
+    """The broker of the simulated rack."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.running = True
+        self.frozen_until_s = 0.0
+        self.will_lag_s = 0.0
+        """How late a will may be published, behind whatever came after it. MQTT allows it."""
+        self.connections: dict[str, Connection] = {}
+        self.retained: dict[Address, Received] = {}
+        self._saved: dict[Address, Received] = {}
+        self.watchers: list[Watcher] = []
+        self._by_subscription: dict[tuple[Route, str], list[Connection]] = {}
+        world.at(SAVE_INTERVAL_S, self._save)
+
+    # --- connections ------------------------------------------------------------------------------
+
+    def connect(self, connection: Connection) -> None:
+        """Accept a client; whoever had its name before is thrown off, will and all."""
+        before = self.connections.get(connection.client_id)
+        if before is not None:
+            self._drop(before, "another client took the name", with_will=True, tell=True)
+        self.connections[connection.client_id] = connection
+        connection.heard_s = self._world.now
+        for key in connection.subscriptions:
+            self._by_subscription.setdefault(key, []).append(connection)
+        for address, fact in list(self.retained.items()):
+            if self._fits(connection, address):
+                self._send(connection, replace(fact, retained=True))
+        self._world.at(self._world.now + 1.5 * KEEPALIVE_S, self._look_for_silence, connection)
+
+    def reset(self, connection: Connection) -> None:
+        """The connection broke and the kernel said so: a killed process, a rebooting machine."""
+        if connection.open:
+            self._drop(connection, "reset", with_will=True, tell=False)
+
+    def disconnect(self, connection: Connection) -> None:
+        """The client said goodbye properly: no will."""
+        if connection.open:
+            self._drop(connection, "disconnected", with_will=False, tell=False)
+
+    def _drop(self, connection: Connection, reason: str, *, with_will: bool, tell: bool) -> None:
+        connection.open = False
+        if self.connections.get(connection.client_id) is connection:
+            del self.connections[connection.client_id]
+        for key in connection.subscriptions:
+            self._by_subscription[key].remove(connection)
+        if tell:
+            self._tell_closed(connection, reason)
+        if with_will:
+            if self.will_lag_s > 0:
+                lag_s = self._world.chance.uniform(0, self.will_lag_s)
+                self._world.at(self._world.now + lag_s, self.publish, connection.will)
+            else:
+                self.publish(connection.will)
+
+    def _tell_closed(self, connection: Connection, reason: str) -> None:
+        if connection.down.cut:
+            return  # it will find out by its own keepalive
+        arrives_s = connection.down.arrival_s(self._world.now, self._world.chance)
+        self._world.at(arrives_s, connection.client.closed, connection, reason)
+
+    def _look_for_silence(self, connection: Connection) -> None:
+        if not connection.open or not self.running:
+            return
+        due_s = max(connection.heard_s + 1.5 * KEEPALIVE_S, self.frozen_until_s)
+        if self._world.now < due_s:
+            self._world.at(due_s, self._look_for_silence, connection)
+            return
+        scan_s = self._world.chance.uniform(0, SCAN_S)
+        self._world.at(self._world.now + scan_s, self._give_up, connection)
+
+    def _give_up(self, connection: Connection) -> None:
+        if not connection.open:
+            return
+        if self._world.now - connection.heard_s < 1.5 * KEEPALIVE_S:
+            self._look_for_silence(connection)
+            return
+        self._drop(connection, "keepalive", with_will=True, tell=True)
+
+    # --- messages ---------------------------------------------------------------------------------
+
+    def receive(self, connection: Connection, fact: Received) -> None:
+        """A message of a client arrives."""
+        if not connection.open or not self.running:
+            return
+        if self._world.now < self.frozen_until_s:
+            self._world.at(self.frozen_until_s, self.receive, connection, fact)
+            return
+        connection.heard_s = self._world.now
+        self.publish(fact)
+
+    def publish(self, fact: Received) -> None:
+        """Keep, show and pass on."""
+        address = fact.address
+        route = address.route
+        if route.retained:
+            self.retained[address] = fact
+        now = self._world.now
+        for watcher in self.watchers:
+            watcher(now, fact)
+        first = address.ids[0] if address.ids else ""
+        receivers = self._by_subscription.get((route, ""))
+        if receivers:
+            for connection in receivers:
+                self._send(connection, fact)
+        if first:
+            receivers = self._by_subscription.get((route, first))
+            if receivers:
+                for connection in tuple(receivers):
+                    self._send(connection, fact)
+
+    def clear(self, address: Address) -> None:
+        """Take a retained message away."""
+        self.retained.pop(address, None)
+
+    def _fits(self, connection: Connection, address: Address) -> bool:
+        first = address.ids[0] if address.ids else ""
+        keys = connection.subscriptions
+        return (address.route, "") in keys or (address.route, first) in keys
+
+    def _send(self, connection: Connection, fact: Received) -> None:
+        world = self._world
+        arrives_s = connection.down.arrival_s(world.now, world.chance)
+        world.at(arrives_s, self._arrive, connection, fact)
+
+    def _arrive(self, connection: Connection, fact: Received) -> None:
+        if not connection.open:
+            return
+        if connection.down.cut:
+            # TCP keeps trying; what does not get through before the connection ends is gone.
+            self._world.at(self._world.now + 0.2, self._arrive, connection, fact)
+            return
+        connection.client.deliver(connection, fact)
+
+    # --- faults -----------------------------------------------------------------------------------
+
+    def freeze(self, seconds: float) -> None:
+        """Take nothing in and pass nothing on for a while; sockets stay open."""
+        self.frozen_until_s = max(self.frozen_until_s, self._world.now + seconds)
+
+    def stop(self) -> None:
+        """kill -9: every connection is reset, no will is published."""
+        self.running = False
+        for connection in list(self.connections.values()):
+            self._drop(connection, "the broker is gone", with_will=False, tell=True)
+
+    def start(self, state: str) -> None:
+        """Come back with what was retained `kept`, `lost`, or `older`."""
+        self.running = True
+        if state == "lost":
+            self.retained = {}
+        elif state == "older":
+            self.retained = dict(self._saved)
+
+    def _save(self) -> None:
+        if self.running:
+            self._saved = dict(self.retained)
+        self._world.at(self._world.now + SAVE_INTERVAL_S, self._save)
+
+
+def node_subscriptions(node: str) -> frozenset[tuple[Route, str]]:
+    """What the agent of a node subscribes to."""
+    commands = {(r, node) for r in topics.ROUTES if r.pattern.startswith("cmd/")}
+    return frozenset({*commands, (topics.MASTER_VERDICT, node)})
+
+
+MASTER_SUBSCRIPTIONS = frozenset(
+    (route, "")
+    for route in topics.ROUTES
+    if route.pattern.startswith(("node/", "request/")) or route is topics.MASTER_HEALTH
+)

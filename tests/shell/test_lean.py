@@ -1,0 +1,35 @@
+"""A process without TLS leaves OpenSSL out, and its link still copes with a socket that would block."""
+
+import os
+import subprocess
+import sys
+
+PROGRAM = """
+import sys
+from rackberry.lean import without_openssl
+without_openssl()
+import socket
+import rackberry.mqtt
+from paho.mqtt.enums import CallbackAPIVersion
+assert sys.modules["ssl"] is None
+client = rackberry.mqtt._BlockReader(CallbackAPIVersion.VERSION2)
+client._sock, other = socket.socketpair()
+client._sock.setblocking(False)
+for would_block in (lambda: client._sock_recv(10), lambda: [client._sock_send(b"x" * 65536) for _ in range(99)]):
+    try:
+        would_block()
+    except BlockingIOError:
+        print("would block")
+"""
+
+
+def test_a_socket_that_would_block_is_no_crash_without_ssl() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=20,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+    )
+    assert (done.stdout, done.stderr) == ("would block\nwould block\n", "")
