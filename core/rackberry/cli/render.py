@@ -48,7 +48,7 @@ class Painter:
 
 
 def json_text(document: object) -> str:
-    """A document in one line of JSON that a terminal prints and never obeys; same meaning.
+    r"""A document in one line of JSON that a terminal prints and never obeys; same meaning.
 
     >>> json_text({"a": "\x1b[31m\x9b2J"}) == r'{"a":"\u001b[31m\u009b2J"}'
     True
