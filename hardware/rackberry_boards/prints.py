@@ -70,7 +70,7 @@ def light_bar(board: Board) -> Plate | None:
 
 
 def slot_tray(board: Board) -> Plate:
-    """The tray: the computer on four posts, two holes in front for the bar's screws or a cable tie."""
+    """The tray: the computer on four posts, two holes in front for a cable tie."""
     return _tray(MODELS[board.model])
 
 

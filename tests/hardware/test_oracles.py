@@ -93,6 +93,16 @@ def test_the_agent_loads_what_is_made_for_it(name: str) -> None:
     }
 
 
+def test_the_default_board_is_the_agents_example() -> None:
+    """Who follows deploy/agent.example.toml and who follows the guide end up with the same pins."""
+    example = tomllib.loads((ROOT / "deploy" / "agent.example.toml").read_text())
+    ours = tomllib.loads(agent_toml("rack-node", BOARDS["rack-node"]))
+    assert ours["leds"]["status"]["pins"] == example["leds"]["status"]["pins"]
+    assert ours["inputs"]["identify"]["pin"] == example["inputs"]["button"]["pin"]
+    for key in ("pin", "kind", "active"):
+        assert ours["inputs"]["door"][key] == example["inputs"]["door"][key]
+
+
 def test_the_agent_loads_a_thermometer_once_its_name_is_known() -> None:
     sensors = {"air": OneWireSensor(device="28-0123456789ab", interval_s=5.0)}
     bus = OneWireBus(pin=4, pullup_ohm=4700, sensors=sensors)
