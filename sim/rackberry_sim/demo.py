@@ -312,17 +312,27 @@ def run(
         DemoError: when it cannot run.
     """
     ended = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, lambda *_: ended.set())
-    with rack(nodes, port, seed) as demo:
-        demo.wait_complete(ended.is_set)
-        if ended.is_set():
+    before = {
+        number: signal.signal(number, lambda *_: ended.set())
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    }
+    try:
+        with rack(nodes, port, seed) as demo:
+            demo.wait_complete(ended.is_set)
+            if ended.is_set():
+                return 0
+            if supervise:
+                demo.supervise()
+            if show is not None:
+                return show(demo)
+            where = {
+                "broker": demo.broker.address,
+                "root": topics.ROOT_DEFAULT,
+                "pids": demo.pids(),
+            }
+            print(json.dumps(where), flush=True)  # noqa: T201  # the one line that other programs read
+            ended.wait(for_s)
             return 0
-        if supervise:
-            demo.supervise()
-        if show is not None:
-            return show(demo)
-        where = {"broker": demo.broker.address, "root": topics.ROOT_DEFAULT, "pids": demo.pids()}
-        print(json.dumps(where), flush=True)  # noqa: T201  # the one line that other programs read
-        ended.wait(for_s)
-        return 0
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
