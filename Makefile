@@ -4,13 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: help setup demo test check format contract bench clean
+.PHONY: help setup demo test check format contract bench pictures clean
 help:
 	@echo "make demo      a live rack of seven Pis on this machine"
 	@echo "make test      set up, then run every test"
 	@echo "make check     format, lint, types, layers"
 	@echo "make contract  regenerate docs/contract.md from the topics and messages"
 	@echo "make bench     measure what is promised, beside a peer in the same run"
+	@echo "make pictures  draw docs/pictures anew from a scripted rack"
 	@echo "make setup     only prepare $(VENV)"
 
 setup: $(STAMP)
@@ -45,6 +46,10 @@ bench: $(STAMP)
 	$(BIN)/python bench/commands.py
 	$(BIN)/python bench/agent.py
 	$(BIN)/python bench/detection.py
+	$(BIN)/python bench/screen.py
+
+pictures: $(STAMP)
+	TZ=UTC $(BIN)/python -m rackberry_tui.pictures docs/pictures
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
