@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: help setup demo test check format contract bench hardware clean
+.PHONY: help setup demo test check format contract bench hardware pictures clean
 help:
 	@echo "make demo      a live rack of seven Pis on this machine"
 	@echo "make test      set up, then run every test"
@@ -12,6 +12,7 @@ help:
 	@echo "make contract  regenerate docs/contract.md from the topics and messages"
 	@echo "make bench     measure what is promised, beside a peer in the same run"
 	@echo "make hardware  draw, list and configure everything anew from hardware/board.toml"
+	@echo "make pictures  draw docs/pictures anew from a scripted rack"
 	@echo "make setup     only prepare $(VENV)"
 
 setup: $(STAMP)
@@ -46,6 +47,10 @@ bench: $(STAMP)
 	$(BIN)/python bench/commands.py
 	$(BIN)/python bench/agent.py
 	$(BIN)/python bench/detection.py
+	$(BIN)/python bench/screen.py
+
+pictures: $(STAMP)
+	TZ=UTC $(BIN)/python -m rackberry_tui.pictures docs/pictures
 
 # The drawing packages weigh 109 MB, half as much as all the rest, so they come only with this.
 hardware: $(STAMP)

@@ -12,6 +12,7 @@ from rich.color import Color
 from textual.pilot import Pilot
 
 from rackberry.ports import LinkDown
+from rackberry_tui.pictures import PICTURES, draw
 from rackberry_tui.scripted import fleet
 from tui.bench import Bench, settle
 
@@ -99,3 +100,11 @@ async def test_fleet_light_200x60():
         bench.take(fleet(bench.script))
         await keys(bench, pilot, "right")
         check("fleet-light-200x60", bench)
+
+
+@pytest.mark.parametrize("name", ["rack-80x24", "offline-80x24", "fleet-80x24"])
+async def test_pictures_are_drawn_and_ask_nobody_for_a_font(name):
+    svg = await draw(next(picture for picture in PICTURES if picture.name == name))
+    assert svg.startswith("<svg")
+    assert "@font-face" not in svg
+    assert "a&#160;scripted&#160;rack" in svg or "a scripted rack" in svg

@@ -6,6 +6,7 @@ as on a real terminal; only the facts are made up, and the picture's title says 
 """
 
 import asyncio
+import re
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -75,7 +76,18 @@ async def draw(picture: Picture, moment: Callable[[RackApp], str] = lambda _: ""
         app.paint()
         await pilot.pause()
         moment(app)
-        return app.export_screenshot(title=f"rackberry, a scripted rack, {picture.name}")
+        return local_fonts(
+            app.export_screenshot(title=f"rackberry, a scripted rack, {picture.name}")
+        )
+
+
+def local_fonts(svg: str) -> str:
+    """The picture without fonts from elsewhere: whoever looks at it asks nobody for anything.
+
+    >>> local_fonts("<style>@font-face { src: url('https://x') } text { }</style>")
+    '<style> text { }</style>'
+    """
+    return re.sub(r"@font-face \{[^}]*\}\s*(?=@)|@font-face \{[^}]*\}", "", svg)
 
 
 def _warm(script: Script) -> Iterable[Iterable[LinkEvent]]:
