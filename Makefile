@@ -4,12 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: help setup demo test check format contract bench hardware clean
+.PHONY: help setup demo test check format contract pictures bench hardware clean
 help:
 	@echo "make demo      a live rack of seven Pis on this machine"
 	@echo "make test      set up, then run every test"
 	@echo "make check     format, lint, types, layers"
 	@echo "make contract  regenerate docs/contract.md from the topics and messages"
+	@echo "make pictures  draw the pictures of the screen in docs/pictures anew"
 	@echo "make bench     measure what is promised, beside a peer in the same run"
 	@echo "make hardware  draw, list and configure everything anew from hardware/board.toml"
 	@echo "make setup     only prepare $(VENV)"
@@ -41,6 +42,9 @@ format: $(STAMP)
 
 contract: $(STAMP)
 	$(BIN)/python -m rackberry.contract docs/contract.md
+
+pictures: $(STAMP)
+	$(BIN)/python -m rackberry_tui.pictures docs/pictures
 
 bench: $(STAMP)
 	$(BIN)/python bench/commands.py
