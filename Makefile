@@ -10,9 +10,9 @@ help:
 	@echo "make test      set up, then run every test"
 	@echo "make check     format, lint, types, layers"
 	@echo "make contract  regenerate docs/contract.md from the topics and messages"
+	@echo "make pictures  draw the pictures of the screen in docs/pictures anew"
 	@echo "make bench     measure what is promised, beside a peer in the same run"
 	@echo "make hardware  draw, list and configure everything anew from hardware/board.toml"
-	@echo "make pictures  draw docs/pictures anew from a scripted rack"
 	@echo "make setup     only prepare $(VENV)"
 
 setup: $(STAMP)
