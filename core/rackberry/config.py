@@ -120,7 +120,10 @@ def load(
     try:
         return msgspec.convert(tree, shape, strict=True)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{source}: {_in_words(error)}") from None
+        words = _in_words(error)
+        if "[...]" in words.partition(": ")[0]:
+            words = words.replace("[...]", _culprit(shape, tree, words), 1)
+        raise ConfigError(f"{source}: {words}") from None
     except ValueError as error:
         raise ConfigError(f"{source}: {error}") from None
 
@@ -139,10 +142,29 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _in_words(error: msgspec.ValidationError) -> str:
     text, _, where = str(error).partition(" - at `")
+    if where.startswith("key` in `"):  # the name of an entry, not its content
+        where = where.removeprefix("key` in `").removesuffix("`") + "[...]"
+        text = f"this name is not allowed, {text[:1].lower()}{text[1:]}"
     where = where.removesuffix("`").removeprefix("$").removeprefix(".").removesuffix("`")
     text = text.replace("`", "")
     text = text[:1].lower() + text[1:]
     return f"{where}: {text}" if where else text
+
+
+def _culprit(shape: Any, tree: Any, words: str) -> str:
+    """Which entry of a table of named entries is wrong: msgspec says only that one of them is.
+
+    It is looked for as the one that is refused alone, which is the table's last path element.
+    """
+    for name in words.partition("[...]")[0].split("."):
+        shape, tree = _fields(_bare(shape)).get(name), tree.get(name)
+    if isinstance(tree, dict):
+        for key, item in tree.items():
+            try:
+                msgspec.convert({key: item}, shape)
+            except (msgspec.ValidationError, ValueError):
+                return f".{key}"
+    return "[...]"
 
 
 def _fields(shape: Any) -> dict[str, Any]:
@@ -252,8 +274,18 @@ def _toml_lines(shape: type[msgspec.Struct], table: str) -> list[str]:
             plain += [f"{note} (none by default)", f"# {field.encode_name} = []"]
         else:
             value = msgspec.json.encode(default).decode()
-            plain += [note, f"{field.encode_name} = {value}"]
+            # A default may stand for "not given" (an empty name) and be refused when it is given.
+            mark = "" if _is_accepted(default, field.type) else "# "
+            plain += [note, f"{mark}{field.encode_name} = {value}"]
     return plain + nested
+
+
+def _is_accepted(value: object, hint: Any) -> bool:
+    try:
+        msgspec.convert(msgspec.to_builtins(value), hint)
+    except msgspec.ValidationError:
+        return False
+    return True
 
 
 def _description(hint: Any) -> str:

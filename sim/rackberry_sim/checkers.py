@@ -4,7 +4,7 @@ Theory of operation: the checkers watch the broker like any other tool, and know
 machines: which process ran, was connected, was cut off. A run has a safety phase, in which nothing
 wrong may be said, and a liveness phase without faults, at whose end everything must be right again.
 
-What must never happen: a healthy node is declared dead; a silent node is not declared dead within its
+What must never happen: a healthy node is declared dead, or suspect for the will of a former life; a silent node is not declared dead within its
 bound while the master could hear; liveness moves in a way the table does not have; an event number is
 missing or repeated; a restart of the master changes what it holds. What must hold at the end: verdicts
 agree with the machines, and lights with verdicts.
@@ -12,16 +12,18 @@ agree with the machines, and lights with verdicts.
 
 from dataclasses import dataclass
 
-from rackberry import topics
 from rackberry.language import Light
 from rackberry.messages import Verdict
 from rackberry.ports import Received
 from rackberry.states import LIVENESS_TRANSITIONS, Liveness
+from rackberry_master.records import MemberRecord
 from rackberry_sim.machines import NodeMachine
 from rackberry_sim.rack import SimRack
 
 GRACE_S = 1.5
 """A node that has just recovered may still be told dead: the verdict and its beat cross."""
+WILL_GRACE_S = 0.6
+"""The longest that a birth may be on its way in the weather of a run, lost once."""
 MISSED_AFTER_S = 25.0
 """The ceiling of 10 s, a hold of 5 s, a will's way of 12.5 s at most, and some."""
 LOOK_S = 1.0
@@ -54,7 +56,9 @@ class Checkers:
         self._able_since_s: float | None = None
         self._term = 0
         self._expected: dict[str, tuple[Liveness, int]] = {}
+        self._decided: dict[str, Liveness] = {}
         rack.broker.watchers.append(self._on_publish)
+        rack.master.disk_watchers.append(self._on_record)
         rack.world.at(LOOK_S, self._look)
 
     def _violate(self, rule: str, words: str) -> None:
@@ -75,7 +79,17 @@ class Checkers:
         if (before.liveness, verdict.liveness) not in _LEGAL:
             self._violate("illegal", f"{node} went from {before.liveness} to {verdict.liveness}")
         if verdict.liveness is Liveness.DEAD:
-            self._check_death(node, now)
+            if node in self._unwell_since:
+                self.detection_s.append(now - self._unwell_since[node])
+        elif verdict.liveness is Liveness.SUSPECT and verdict.evidence.get("rule") == "will":
+            self._check_will(node, now)
+
+    def _on_record(self, record: MemberRecord) -> None:
+        """A decision, at the moment it is made: a verdict that travels late is no wrong one."""
+        before = self._decided.get(record.node)
+        self._decided[record.node] = record.liveness
+        if record.liveness is Liveness.DEAD and before is not Liveness.DEAD:
+            self._check_death(record.node, self._rack.world.now)
 
     def _check_death(self, node: str, now: float) -> None:
         machine = self._rack.nodes[node]
@@ -84,8 +98,17 @@ class Checkers:
         since_s = machine.healthy_since_s
         if since_s is not None and now - since_s > GRACE_S:
             self._violate("false death", f"{node} has been healthy for {now - since_s:.1f} s")
-        if node in self._unwell_since:
-            self.detection_s.append(now - self._unwell_since[node])
+
+    def _check_will(self, node: str, now: float) -> None:
+        """Only the will of the connection that is the node may make it suspect."""
+        since_s = self._rack.nodes[node].healthy_since_s
+        if since_s is None or any(twin.node == node for twin in self._rack.clones):
+            return
+        if now - since_s > WILL_GRACE_S:
+            words = (
+                f"{node} has been connected for {now - since_s:.1f} s, its will is of a former life"
+            )
+            self._violate("late will", words)
 
     def _check_restart(self, node: str, verdict: Verdict) -> None:
         master = self._rack.master
@@ -167,8 +190,3 @@ class Checkers:
             self._violate("converge", f"{node} does not run and is held {verdict.liveness}")
         if runs and machine.shows is not verdict.light and machine.shows is not Light.IDENTIFY:
             self._violate("light", f"{node} shows {machine.shows}, should show {verdict.light}")
-
-
-def is_verdict(fact: Received) -> bool:
-    """True for what the master says of a node."""
-    return fact.address.route is topics.MASTER_VERDICT
