@@ -199,7 +199,16 @@ def nodes_row(
     return crop(line, cells)
 
 
-SENSORS_HEAD = f"  {fit('node', 16)} {fit('sensor', 14)} {fit('value', 16)} {fit('heard', 9)} {fit('wired to', 14)} what is wrong"
+SENSORS_HEAD = "  " + "".join(
+    fit(name, size) + " "
+    for name, size in (
+        ("node", 16),
+        ("sensor", 14),
+        ("value", 16),
+        ("heard", 8),
+        ("wired to, or what is wrong", 30),
+    )
+)
 
 
 def sensor_row(view: NodeView, name: str, look: Look, cells: int, *, selected: bool) -> Line:
@@ -220,9 +229,8 @@ def sensor_row(view: NodeView, name: str, look: Look, cells: int, *, selected: b
                 fit(sensor_words(view, name), 16) + " ",
                 "stale" if bad or not look.online else "bold",
             ),
-            (fit(heard, 9) + " ", "dim"),
-            (fit(clean(wired), 14) + " ", "dim"),
-            (fault, "warn"),
+            (fit(heard, 8) + " ", "dim"),
+            (fault, "warn") if bad else (clean(wired), "dim"),
         ],
         cells,
     )
