@@ -274,7 +274,9 @@ class Link:
             self._inbox.put(LinkDown("the connection to the broker ended"))
         elif not self._answered and not self._stopping.is_set():
             where = f"{self._settings.host}:{self._settings.port}"
-            words = f"{where} took our connection but gave no answer: is it an MQTT broker that works"
+            words = (
+                f"{where} took our connection but gave no answer: is it an MQTT broker that works"
+            )
             words += ", and does it know our certificate?" if self._settings.ca_file else "?"
             self._inbox.put(LinkDown(words, "unreachable"))
         self._client = None

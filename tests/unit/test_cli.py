@@ -138,8 +138,11 @@ def test_flag_over_variable_over_file(
         ("[broker]\npotr = 1\n", "unknown key 'broker.potr'; did you mean 'port'?"),
         ("[broker]\nport = 0\n", "broker.port: expected int >= 1"),
         ("[broker\n", "is not valid TOML"),
-        ('[broker]\npassword_file = "/none"\n', "broker.password_file: /none cannot be read"),
-        ('[broker]\nca_file = "/none"\n', "broker.ca_file: /none cannot be read"),
+        (
+            '[broker]\npassword_file = "/none"\n',
+            "broker.password_file: the file /none is not there",
+        ),
+        ('[broker]\nca_file = "/none"\n', "broker.ca_file: the file /none is not there"),
     ],
 )
 def test_a_bad_configuration_is_one_clear_sentence(

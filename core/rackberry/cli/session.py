@@ -16,7 +16,7 @@ import msgspec
 from rackberry import topics
 from rackberry.cli.group import NOT_AUTHORISED, TIMED_OUT, UNREACHABLE, CommandError, Options
 from rackberry.clock import SystemClock, new_incarnation, system_random
-from rackberry.config import BrokerSettings, ConfigError, load, parse_host_port
+from rackberry.config import BrokerSettings, load, parse_host_port
 from rackberry.loop import Inbox
 from rackberry.messages import Reply, Request
 from rackberry.mqtt import Link
@@ -37,7 +37,6 @@ FLUSH_S = 1.0
 NOT_LET_IN = frozenset(
     {"Not authorized", "Bad user name or password", "Banned", "Bad authentication method"}
 )
-FILES = ("password_file", "ca_file", "certificate_file", "key_file")
 
 
 class OperatorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -65,14 +64,7 @@ def broker_settings(options: Options) -> BrokerSettings:
             host, port = parse_host_port(demo["broker"])
             click.echo(f"(the demo at {demo['broker']}; --broker names another)", err=True)
             return BrokerSettings(host=host, port=port)
-    settings = load(OperatorSettings, path, overrides=overrides).broker
-    for key in FILES:
-        name = getattr(settings, key)
-        try:
-            Path(name or os.devnull).open("rb").close()
-        except OSError as error:
-            raise ConfigError(f"broker.{key}: {name} cannot be read: {error.strerror}") from None
-    return settings
+    return load(OperatorSettings, path, overrides=overrides).broker
 
 
 class Session:
