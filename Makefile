@@ -4,14 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: help setup demo test check format contract bench pictures hardware clean
+.PHONY: help setup demo test check format contract bench hardware pictures clean
 help:
 	@echo "make demo      a live rack of seven Pis on this machine"
 	@echo "make test      set up, then run every test"
 	@echo "make check     format, lint, types, layers"
 	@echo "make contract  regenerate docs/contract.md from the topics and messages"
+	@echo "make pictures  draw the pictures of the screen in docs/pictures anew"
 	@echo "make bench     measure what is promised, beside a peer in the same run"
-	@echo "make pictures  draw docs/pictures anew from a scripted rack"
 	@echo "make hardware  draw, list and configure everything anew from hardware/board.toml"
 	@echo "make setup     only prepare $(VENV)"
 

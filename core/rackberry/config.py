@@ -59,6 +59,18 @@ class BrokerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         ),
     ] = 5
 
+    def check_files(self) -> None:
+        """See that the files named here can be read.
+
+        Raises:
+            ValueError: naming the key and the file of the first that cannot.
+        """
+        for key in ("password_file", "ca_file", "certificate_file", "key_file"):
+            path = getattr(self, key)
+            if path and not os.access(path, os.R_OK):
+                why = "cannot be read by this user" if Path(path).exists() else "is not there"
+                raise ValueError(f"broker.{key}: the file {path} {why}")
+
     def __post_init__(self) -> None:
         check_root(self.root)
         if bool(self.certificate_file) != bool(self.key_file):
@@ -118,7 +130,11 @@ def load(
         if value is not None:
             _put(tree, dotted, value)
     try:
-        return msgspec.convert(tree, shape, strict=True)
+        settings = msgspec.convert(tree, shape, strict=True)
+        broker = getattr(settings, "broker", settings)
+        if isinstance(broker, BrokerSettings):
+            broker.check_files()
+        return settings
     except msgspec.ValidationError as error:
         words = _in_words(error)
         if "[...]" in words.partition(": ")[0]:

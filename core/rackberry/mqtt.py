@@ -109,6 +109,7 @@ class Link:
         self._stopped = Flag()
         self._client: _BlockReader | None = None
         self._connected = False
+        self._answered = False  # by a CONNACK, of whatever kind
         self._gate_open = False  # closed until the birth is out
         self._unacknowledged: dict[int, tuple[LinkEffect, int, int]] = {}
         self._payload_max: int | None = None
@@ -148,9 +149,11 @@ class Link:
         while not self._stopping.is_set():
             client = self._make_client()
             opened_s = self._clock.now()
+            self._answered = False
             try:
                 client.connect(self._settings.host, self._settings.port, self._settings.keepalive_s)
             except OSError as error:  # TLS errors are OSErrors, too
+                self._answered = True  # by words of our own
                 self._inbox.put(LinkDown(self._describe(error), "unreachable"))
             else:
                 self._serve(client)
@@ -269,6 +272,11 @@ class Link:
     def _forget_connection(self, client: "_BlockReader") -> None:
         if self._connected:
             self._inbox.put(LinkDown("the connection to the broker ended"))
+        elif not self._answered and not self._stopping.is_set():
+            where = f"{self._settings.host}:{self._settings.port}"
+            words = f"{where} took our connection but gave no answer: is it an MQTT broker that works"
+            words += ", and does it know our certificate?" if self._settings.ca_file else "?"
+            self._inbox.put(LinkDown(words, "unreachable"))
         self._client = None
         self._connected = False
         self._gate_open = False
@@ -325,6 +333,7 @@ class Link:
         reason: ReasonCode,
         properties: Any,
     ) -> None:
+        self._answered = True
         if reason.is_failure:
             words = str(reason)
             if self._v5 and words == "Unsupported protocol version":

@@ -55,13 +55,10 @@ def _machine() -> Iterator[Finding]:
         f"Python {version}",
         "use Python 3.11 to 3.13",
     )
-    for module, extra in (
-        ("paho-mqtt", ""),
-        ("msgspec", ""),
-        ("gpiozero", "agent"),
-        ("textual", "tui"),
-    ):
-        yield _package(module, extra)
+    yield _package("paho-mqtt")
+    yield _package("msgspec")
+    yield _package("gpiozero", "agent", "only an agent needs it")
+    yield _package("textual", "tui", "only the full screen needs it")
     broker = shutil.which("mosquitto") or shutil.which(
         "mosquitto", path="/usr/sbin:/usr/local/sbin"
     )
@@ -82,12 +79,13 @@ def _machine() -> Iterator[Finding]:
     )
 
 
-def _package(name: str, extra: str) -> Finding:
+def _package(name: str, extra: str = "", spared: str = "") -> Finding:
+    remedy = f"in a checkout of rackberry: pip install '.{f'[{extra}]' if extra else ''}'"
     try:
-        words, there = f"{name} {importlib.metadata.version(name)}", True
+        return Finding(name, True, f"{name} {importlib.metadata.version(name)}")
     except importlib.metadata.PackageNotFoundError:
-        words, there = f"{name} is not installed", False
-    return Finding(name, there, words, f"pip install 'rackberry{f'[{extra}]' if extra else ''}'")
+        words = f"{name} is not installed" + (f"; {spared}: {remedy}" if spared else "")
+        return Finding(name, bool(spared), words, remedy)
 
 
 def _pins() -> Finding:

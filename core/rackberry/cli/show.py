@@ -29,7 +29,7 @@ def top(ctx: click.Context, read_only: bool, theme: str) -> int:
         from rackberry_tui.app import run
     except ModuleNotFoundError as error:
         raise CommandError(
-            f"the screen is not installed ({error.name}).  Type:  pip install 'rackberry[tui]'"
+            f"the screen is not installed ({error.name}).  In a checkout of it, type:  pip install '.[tui]'"
         ) from None
     settings = broker_settings(options)
     leave_with_terminal()
