@@ -4,12 +4,14 @@ import pytest
 
 from rackberry import topics
 from rackberry.clock import ManualClock
+from rackberry.language import Light
 from rackberry.messages import NodeReply, Reply
 from rackberry.ports import CaughtUp, Cleared, LinkDown, LinkUp
 from rackberry.states import Liveness
 from rackberry_tui.asks import ANSWER_S, Ask, Asks, Stage
 from rackberry_tui.model import RackModel
 from rackberry_tui.moment import Moment
+from rackberry_tui.pages import node_page, why_page
 from rackberry_tui.paint import Look, bar, card, cell, heading, label, row, tile, wrap
 from rackberry_tui.rackmap import SIZES, Detail, lay_out
 from rackberry_tui.recording import KEYFRAME_S, Recorder
@@ -315,3 +317,44 @@ def test_numbers_for_people():
     assert size(5 * 2**40) == "5.0 TiB"
     assert spark([0, 100, 250, -5], 3) == "██▁"
     assert spark([0, 100], 2, ascii_only=True) == "_@"
+
+
+# --- the words for what is gone -------------------------------------------------------------------
+
+
+def page_of(*facts) -> str:
+    model = RackModel()
+    for fact in (LinkUp(1), *facts):
+        model.apply(fact, 100.0, 0)
+    view = model.nodes["n"]
+    look = Look(100.0, 0)
+    lines = [*node_page(view, model, look, 90), *why_page(view, look, 90)]
+    return "\n".join("".join(text for text, _ in line) for line in lines)
+
+
+def test_last_words_are_not_told_as_news():
+    script = Script(ManualClock(now_s=100.0))
+    led, beat = script.led("n", Light.READY), script.beat("n", 50.0, 47.0)
+    alive = page_of(script.verdict("n", 1), led, beat)
+    assert "status shows ready, green steady" in alive
+    assert "47°" in alive
+    dead = page_of(script.verdict("n", 1, Liveness.DEAD, rule="expiry"), led, beat)
+    assert "last showed ready; nobody can tell now" in dead
+    assert "47°" not in dead
+    left = page_of(script.verdict("n", 1, Liveness.LEFT, rule="goodbye"), led, beat)
+    assert "dark since its agent ended" in left
+
+
+def test_a_wrong_led_is_told():
+    script = Script(ManualClock(now_s=100.0))
+    assert "shows warn, should show ready" in page_of(
+        script.verdict("n", 1), script.led("n", Light.WARN)
+    )
+
+
+def test_the_lesson_of_a_death_is_that_of_what_killed_it():
+    script = Script(ManualClock(now_s=100.0))
+    by_silence = page_of(script.verdict("n", 1, Liveness.DEAD, rule="expiry", since_s=3.0))
+    by_will = page_of(script.verdict("n", 1, Liveness.DEAD, rule="expiry", since_s=0.8))
+    assert "bury more" in " ".join(by_silence.split())
+    assert "last will" in " ".join(by_will.split())

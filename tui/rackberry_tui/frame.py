@@ -227,7 +227,7 @@ def sensor_row(view: NodeView, name: str, look: Look, cells: int, *, selected: b
             (fit(clean(name), 14) + " ", "plain"),
             (
                 fit(sensor_words(view, name), 16) + " ",
-                "stale" if bad or not look.online else "bold",
+                "stale" if bad or view.is_gone or not look.online else "bold",
             ),
             (fit(heard, 8) + " ", "dim"),
             (fault, "warn") if bad else (clean(wired), "dim"),

@@ -19,6 +19,7 @@ from rackberry.messages import (
     Reading,
     Verdict,
 )
+from rackberry.states import Liveness
 
 HISTORY_MAX = 120  # samples of a sparkline: two minutes at the default rate of vitals
 SAMPLE_S = 1.0  # between two samples
@@ -60,6 +61,11 @@ class NodeView:
     def light(self) -> Light:
         """What its tile and its status light should show."""
         return Light.STALE if self.verdict is None else self.verdict.light
+
+    @property
+    def is_gone(self) -> bool:
+        """Held dead, or stopped: what is known of it is its last words."""
+        return self.verdict is not None and self.verdict.liveness in {Liveness.DEAD, Liveness.LEFT}
 
     @property
     def identifying(self) -> bool:

@@ -88,7 +88,10 @@ def _sensor_lines(view: NodeView, look: Look, cells: int) -> list[Line]:
             heard = (">" if look.ascii else "≥") + heard
         line: Line = [
             (fit(clean(name), 9) + " ", "plain"),
-            (fit(sensor_words(view, name), 10) + " ", "stale" if bad else "plain"),
+            (
+                fit(sensor_words(view, name), 10) + " ",
+                "stale" if bad or view.is_gone else "plain",
+            ),
         ]
         if cells >= 30:
             line.append((f"{heard:>7} ", "dim"))
@@ -104,6 +107,13 @@ def _sensor_lines(view: NodeView, look: Look, cells: int) -> list[Line]:
 def _led_lines(view: NodeView, cells: int) -> list[Line]:
     out: list[Line] = []
     for name, report in sorted(view.leds.items()):
+        if view.is_gone:
+            # A process that is gone drives no pins; what it said last is history, not a mismatch.
+            words = f"{clean(name, 12)} last showed {report.shows}; dark since its agent ended"
+            if view.verdict is not None and view.verdict.liveness == "dead":
+                words = f"{clean(name, 12)} last showed {report.shows}; nobody can tell now"
+            out += _told("LED", words, cells, "stale")
+            continue
         agrees = report.shows in {view.light, Light.IDENTIFY, Light.BUSY} and not report.error
         blink = LANGUAGE[report.shows].blink
         words = f"{clean(name, 12)} shows {report.shows}"
@@ -204,8 +214,28 @@ def why_page(view: NodeView, look: Look, cells: int) -> list[Line]:
         *_work_lines(verdict, cells),
         [],
         [("lesson", "dim")],
-        *wrap(lesson(rule), cells),
+        *wrap(lesson(_rule_in_effect(verdict)), cells),
     ]
+
+
+def _rule_in_effect(verdict: Verdict) -> object:
+    """The rule, but that a death long before the limit of silence was a will that nobody took back.
+
+    >>> from rackberry.language import Light
+    >>> from rackberry.states import Condition, Liveness
+    >>> numbers = {"rule": "expiry", "silent_s": 0.8, "dead_after_s": 2.5}
+    >>> _rule_in_effect(Verdict(liveness=Liveness.DEAD, scheduling=Scheduling.SCHEDULABLE,
+    ...     condition=Condition.OK, reason="", since_ms=0, light=Light.DEAD, evidence=numbers))
+    'will'
+    """
+    evidence = verdict.evidence
+    silent_s, limit_s = evidence.get("silent_s"), evidence.get("dead_after_s")
+    early = (
+        isinstance(silent_s, int | float)
+        and isinstance(limit_s, int | float)
+        and silent_s < limit_s
+    )
+    return "will" if evidence.get("rule") == "expiry" and early else evidence.get("rule", "")
 
 
 def _work_lines(verdict: Verdict, cells: int) -> list[Line]:

@@ -113,8 +113,7 @@ def state_for(view: NodeView, look: Look, model: RackModel) -> str:
 def vital_words(view: NodeView) -> tuple[str, str, str]:
     """Processor, temperature and memory in use; dashes where that is not known or no longer true."""
     vitals = view.health.vitals if view.health else None
-    gone = view.verdict is not None and view.verdict.liveness in {Liveness.DEAD, Liveness.LEFT}
-    if vitals is None or gone:
+    if vitals is None or view.is_gone:
         return "--", "--", "--"
     cpu = "--" if vitals.cpu_percent is None else f"{vitals.cpu_percent:.0f}%"
     temp = "--" if vitals.cpu_temp_c is None else f"{vitals.cpu_temp_c:.0f}°"
