@@ -180,9 +180,9 @@ class Broker:
     def _arrive(self, connection: Connection, fact: Received) -> None:
         if not connection.open:
             return
-        if connection.down.cut:
+        if connection.down.cut or connection.down.held:
             # TCP keeps trying; what does not get through before the connection ends is gone.
-            self._world.at(self._world.now + 0.2, self._arrive, connection, fact)
+            connection.down.held.append((connection, fact))
             return
         connection.client.deliver(connection, fact)
 

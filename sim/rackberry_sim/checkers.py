@@ -22,6 +22,8 @@ from rackberry_sim.rack import SimRack
 
 GRACE_S = 1.5
 """A node that has just recovered may still be told dead: the verdict and its beat cross."""
+MOMENT_S = 2.0
+"""How long a suspicion of a living node may last."""
 WILL_GRACE_S = 0.6
 """The longest that a birth may be on its way in the weather of a run, lost once."""
 MISSED_AFTER_S = 25.0
@@ -52,7 +54,7 @@ class Checkers:
         self.verdicts: dict[str, Verdict] = {}
         self.detection_s: list[float] = []
         """From the truth that a node went silent to its verdict dead."""
-        self._unwell_since: dict[str, float] = {}
+        self._missed: set[str] = set()
         self._able_since_s: float | None = None
         self._term = 0
         self._expected: dict[str, tuple[Liveness, int]] = {}
@@ -79,10 +81,9 @@ class Checkers:
         if (before.liveness, verdict.liveness) not in _LEGAL:
             self._violate("illegal", f"{node} went from {before.liveness} to {verdict.liveness}")
         if verdict.liveness is Liveness.DEAD:
-            if node in self._unwell_since:
-                self.detection_s.append(now - self._unwell_since[node])
-        elif verdict.liveness is Liveness.SUSPECT and verdict.evidence.get("rule") == "will":
-            self._check_will(node, now)
+            machine = self._rack.nodes[node]
+            if machine.healthy_since_s is None:
+                self.detection_s.append(now - machine.unwell_since_s)
 
     def _on_record(self, record: MemberRecord) -> None:
         """A decision, at the moment it is made: a verdict that travels late is no wrong one."""
@@ -90,6 +91,9 @@ class Checkers:
         self._decided[record.node] = record.liveness
         if record.liveness is Liveness.DEAD and before is not Liveness.DEAD:
             self._check_death(record.node, self._rack.world.now)
+        by_will = record.evidence.get("rule") == "will"
+        if record.liveness is Liveness.SUSPECT and before is not Liveness.SUSPECT and by_will:
+            self._check_will(record.node, self._rack.world.now)
 
     def _check_death(self, node: str, now: float) -> None:
         machine = self._rack.nodes[node]
@@ -102,6 +106,9 @@ class Checkers:
     def _check_will(self, node: str, now: float) -> None:
         """Only the will of the connection that is the node may make it suspect."""
         since_s = self._rack.nodes[node].healthy_since_s
+        heard_s = self._rack.master.healthy_since_s
+        if heard_s is None or now - heard_s < GRACE_S:
+            return  # it works through what waited for it, in order: the birth stands behind the will
         if since_s is None or any(twin.node == node for twin in self._rack.clones):
             return
         if now - since_s > WILL_GRACE_S:
@@ -129,11 +136,6 @@ class Checkers:
 
     def _look(self) -> None:
         now = self._rack.world.now
-        for node, machine in self._rack.nodes.items():
-            if machine.healthy_since_s is not None:
-                self._unwell_since.pop(node, None)
-            else:
-                self._unwell_since.setdefault(node, now)
         self._check_missed(now)
         self._rack.world.at(now + LOOK_S, self._look)
 
@@ -154,13 +156,15 @@ class Checkers:
             self._able_since_s = now
         if now - self._able_since_s < MISSED_AFTER_S:
             return
-        for node, since_s in self._unwell_since.items():
-            if now - since_s < MISSED_AFTER_S or self._twin_runs(node):
+        for node, machine in self._rack.nodes.items():
+            silent_s = now - machine.unwell_since_s
+            well = machine.healthy_since_s is not None or self._twin_runs(node)
+            if well or silent_s < MISSED_AFTER_S or node in self._missed:
                 continue
             verdict = self.verdicts.get(node)
             if verdict is not None and verdict.liveness in {Liveness.ALIVE, Liveness.PROBATION}:
-                self._violate("missed death", f"{node} has been silent for {now - since_s:.0f} s")
-                self._unwell_since[node] = now  # told once
+                self._missed.add(node)  # told once
+                self._violate("missed death", f"{node} has been silent for {silent_s:.0f} s")
 
     def _twin_runs(self, node: str) -> bool:
         return any(twin.node == node and twin.core is not None for twin in self._rack.clones)
@@ -182,6 +186,10 @@ class Checkers:
             self._violate("converge", f"nothing was ever said of {node}")
             return
         runs = machine.core is not None and not machine.frozen
+        if runs and verdict.liveness is Liveness.SUSPECT:
+            age_s = (self._rack.world.wall_ms() - verdict.since_ms) / 1000
+            if age_s < MOMENT_S:
+                return  # the weather goes on to the last second, and a suspicion is no mistake
         if runs and verdict.liveness is not Liveness.ALIVE:
             self._violate(
                 "converge", f"{node} runs and is held {verdict.liveness}: {verdict.reason}"

@@ -74,6 +74,8 @@ class Machine:
         self.connection: Connection | None = None
         self.healthy_since_s: float | None = None
         """Since when it runs, is connected and is cut off by nothing: the truth, for checkers."""
+        self.unwell_since_s = world.now
+        """When that ended last."""
         self._waiting: list[Any] = []
         self._kept: list[Publish] = []
         self._seq = 0
@@ -274,10 +276,20 @@ class Machine:
         world.at(arrives_s, self._arrive, connection, self._stamp(publish))
 
     def _arrive(self, connection: Connection, fact: Received) -> None:
-        if connection.open and connection.up.cut:
-            self.world.at(self.world.now + 0.2, self._arrive, connection, fact)
+        if connection.up.cut or connection.up.held:
+            connection.up.held.append((connection, fact))
             return
         self.broker.receive(connection, fact)
+
+    def _release(self) -> None:
+        """TCP tries again after a cut: what was held goes through, in order."""
+        for path, passes in ((self.up, self.broker.receive), (self.down, self.deliver)):
+            if path.cut:
+                continue
+            held, path.held = path.held, []
+            for connection, fact in held:
+                if connection.open:
+                    passes(connection, fact)
 
     def deliver(self, connection: Connection, fact: Received) -> None:
         """A message from the broker."""
@@ -289,6 +301,7 @@ class Machine:
     def set_cut(self, *, up: bool, down: bool) -> None:
         """Cut or mend the two directions of its way to the broker."""
         self.up.cut, self.down.cut = up, down
+        self.world.at(self.world.now + 0.2, self._release)
         self._note_health()
 
     def _note_health(self) -> None:
@@ -301,6 +314,8 @@ class Machine:
             and not self.up.cut
         )
         if not well:
+            if self.healthy_since_s is not None:
+                self.unwell_since_s = self.world.now
             self.healthy_since_s = None
         elif self.healthy_since_s is None:
             self.healthy_since_s = self.world.now

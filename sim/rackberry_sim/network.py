@@ -10,7 +10,8 @@ A cut path holds messages back as TCP does: they go through when it is mended, i
 so long, and are gone if it did not.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from rackberry.clock import Random
 
@@ -51,6 +52,8 @@ class Path:
     conditions: Conditions
     cut: bool = False
     arrived_s: float = 0.0
+    held: list[Any] = field(default_factory=list)
+    """What arrived while the path was cut, in order; nothing may overtake it."""
 
     def arrival_s(self, now: float, chance: Random) -> float:
         """When a message sent now arrives; behind everything sent before it."""
