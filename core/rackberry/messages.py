@@ -9,7 +9,7 @@ beside it; it is never 0, because 0 is a value.
 these two modules.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -30,6 +30,21 @@ Percent = Annotated[float, Meta(ge=0, le=100)]
 Bytes = Count
 
 LIST_MAX = 256  # sensors, LEDs, cores: bounds what one message can make the master remember
+
+# What one job may carry. Every message that tells of it must stay below wire.PAYLOAD_BYTES_MAX.
+ARGS_BYTES_MAX = 16 * 1024  # as JSON
+RESULT_BYTES_MAX = 56 * 1024  # as JSON; the rest of 64 KiB is for the words around it
+TAIL_BYTES_MAX = 2 * 1024  # as JSON: the end of what a handler printed
+HISTORY_MAX = 8  # attempts told of with a job, newest last
+
+Token = Annotated[int, Meta(ge=1, le=2**53)]
+Share = Annotated[float, Meta(ge=0, le=1)]
+Json = Annotated[Any, Meta(description="any JSON value")]
+Args = Annotated[dict[Name, Any], Meta(max_length=64)]
+OnLoss = Literal["rerun", "exclusive", "hold"]
+Stage = Literal["queued", "running", "finished"]  # finished: its result is not yet recorded
+Outcome = Literal["done", "failed", "timeout", "memory", "crashed", "cancelled", "fenced"]
+JobStateName = Literal["waiting", "running", "done", "failed", "held", "cancelled"]
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -70,6 +85,32 @@ class LedInfo(Message, frozen=True, kw_only=True):
     ]
 
 
+class Parameter(Message, frozen=True, kw_only=True):
+    """An argument that a handler takes."""
+
+    kind: Literal["integer", "number", "text", "boolean", "list", "any"]
+    required: bool = False
+    minimum: Annotated[
+        float | None, Meta(description="of a number; of a text or list, its length")
+    ] = None
+    maximum: Annotated[
+        float | None, Meta(description="of a number; of a text or list, its length")
+    ] = None
+    about: Words = ""
+
+
+class HandlerInfo(Message, frozen=True, kw_only=True):
+    """A kind of job that a node can run."""
+
+    name: Id
+    about: Words = ""
+    parameters: Annotated[dict[Name, Parameter], Meta(max_length=64)] = {}
+    on_loss: Annotated[OnLoss, Meta(description="of its jobs, unless the submitter says")] = "rerun"
+    actuating: Annotated[bool, Meta(description="moves something in the world: never rerun")] = (
+        False
+    )
+
+
 class NodeInfo(Message, frozen=True, kw_only=True):
     """What a node is. Published at each connect and when asked to announce."""
 
@@ -92,6 +133,31 @@ class NodeInfo(Message, frozen=True, kw_only=True):
     ] = ""
     sensors: Annotated[tuple[SensorInfo, ...], Meta(max_length=LIST_MAX)] = ()
     leds: Annotated[tuple[LedInfo, ...], Meta(max_length=LIST_MAX)] = ()
+    slots: Annotated[
+        int, Meta(ge=0, le=LIST_MAX, description="attempts it runs at once; 0: it takes no work")
+    ] = 0
+    handlers: Annotated[tuple[HandlerInfo, ...], Meta(max_length=LIST_MAX)] = ()
+    capacity: (
+        Annotated[
+            float,
+            Meta(
+                gt=0, le=1e9, description="speed of a slot by the node's own benchmark; 1: a Pi 4"
+            ),
+        ]
+        | None
+    ) = None
+    labels: Annotated[
+        dict[Name, Name], Meta(max_length=64, description="what jobs can ask for: ssd=yes")
+    ] = {}
+
+
+class Running(Message, frozen=True, kw_only=True):
+    """An attempt that a node holds. Its being named in the heartbeat renews its lease."""
+
+    job: Id
+    token: Token
+    stage: Stage = "running"
+    progress: Share | None = None
 
 
 class Vitals(Message, frozen=True, kw_only=True):
@@ -132,6 +198,9 @@ class NodeHealth(Message, frozen=True, kw_only=True):
     dropped: Annotated[Count, Meta(description="messages that did not fit the offline buffer")] = 0
     refused: Annotated[Count, Meta(description="bad messages received")] = 0
     vitals: Vitals = Vitals()
+    running: Annotated[
+        tuple[Running, ...], Meta(max_length=LIST_MAX, description="attempts held: lease renewal")
+    ] = ()
 
 
 class Reading(Message, frozen=True, kw_only=True):
@@ -182,7 +251,53 @@ class NodeReply(Message, frozen=True, kw_only=True):
     words: Words = ""
 
 
+class AttemptReport(Message, frozen=True, kw_only=True):
+    """How an attempt fares on a node. `finished` is repeated until the master has answered it."""
+
+    token: Token
+    stage: Annotated[
+        Literal["accepted", "progress", "finished", "refused"],
+        Meta(description="refused: this attempt was never begun"),
+    ]
+    progress: Share | None = None
+    outcome: Annotated[Outcome | None, Meta(description="how it ended, when finished")] = None
+    result: Annotated[Json, Meta(description="at most 56 KiB as JSON")] = None
+    error: Words = ""
+    tail: Annotated[str, Meta(max_length=TAIL_BYTES_MAX, description="end of its output")] = ""
+    ran_s: Annotated[Seconds | None, Meta(description="time it ran, by the node's clock")] = None
+    mem_peak_bytes: Bytes | None = None
+
+
 # --- to a node ------------------------------------------------------------------------------------
+
+
+class Run(Message, frozen=True, kw_only=True):
+    """Gives a node an attempt of a job, under a lease that its heartbeats renew."""
+
+    id: Id
+    job: Id
+    token: Annotated[Token, Meta(description="fences: a higher one for the job ends this attempt")]
+    handler: Id
+    args: Args = {}
+    on_loss: OnLoss = "rerun"
+    limit_s: Annotated[float, Meta(gt=0, le=86_400 * 30, description="then it is killed")] = 300.0
+    mem_max_bytes: Annotated[Bytes | None, Meta(description="null: the node's own limit")] = None
+    fence_s: Annotated[
+        float, Meta(ge=1, le=3600, description="without the master for so long, stop it yourself")
+    ] = 10.0
+
+
+class Cancel(Message, frozen=True, kw_only=True):
+    """Ends the master's interest in an attempt: stop it if it runs, forget it and its result.
+
+    It also answers a `finished` report: once `why` is `recorded` the result is on the master's disk.
+    """
+
+    id: Id
+    job: Id
+    token: Annotated[Token, Meta(description="this attempt and all older ones of the job")]
+    why: Literal["recorded", "refused", "cancelled", "recalled", "superseded"]
+    words: Words = ""
 
 
 class Announce(Message, frozen=True, kw_only=True):
@@ -274,6 +389,40 @@ class MasterEvent(Message, frozen=True, kw_only=True):
     data: Annotated[dict[Name, float | str | bool | None], Meta(max_length=32)] = {}
 
 
+class AttemptBrief(Message, frozen=True, kw_only=True):
+    """One try at a job, in short."""
+
+    token: Token
+    node: Id
+    state: Annotated[Name, Meta(description="leased, running, done, failed, lost, ...")]
+    began_ms: WallMs
+    ended_ms: WallMs | None = None
+    words: Words = ""
+
+
+class JobStanding(Message, frozen=True, kw_only=True):
+    """Where a job stands, and why."""
+
+    job: Id
+    state: JobStateName
+    handler: Id
+    reason: Annotated[Words, Meta(description="why it waits, where it runs, how it ended")]
+    submitter: Annotated[Name, Meta(description="whom the work is for")]
+    key: Annotated[Name, Meta(description="idempotency key, or empty")] = ""
+    priority: int = 0
+    on_loss: OnLoss = "rerun"
+    node: Annotated[str, Meta(max_length=63, description="that runs it or ran it last")] = ""
+    attempts: Count = 0
+    progress: Share | None = None
+    result: Json = None
+    error: Words = ""
+    tail: Annotated[str, Meta(max_length=TAIL_BYTES_MAX)] = ""
+    submitted_ms: WallMs
+    changed_ms: WallMs
+    ran_s: Seconds | None = None
+    history: Annotated[tuple[AttemptBrief, ...], Meta(max_length=HISTORY_MAX)] = ()
+
+
 class RecentEvents(Message, frozen=True, kw_only=True):
     """The newest events, oldest first."""
 
@@ -304,12 +453,78 @@ class Forget(Request, frozen=True, kw_only=True):
     """Asks the master to drop a node that is dead or left from its rack."""
 
 
+class Drain(Request, frozen=True, kw_only=True):
+    """Asks the master to give a node no new work, and to take its work away after a while."""
+
+    deadline_s: Annotated[
+        Seconds, Meta(description="for what runs there to end; then it is put back in the queue")
+    ] = 300.0
+
+
+class Needs(Message, frozen=True, kw_only=True):
+    """What a node must have to be given a job."""
+
+    labels: Annotated[dict[Name, Name], Meta(max_length=16)] = {}
+    sensors: Annotated[
+        tuple[Name, ...], Meta(max_length=16, description="by name, kind or source (i2c 0x23)")
+    ] = ()
+    nodes: Annotated[tuple[Id, ...], Meta(max_length=LIST_MAX, description="one of these")] = ()
+    mem_bytes: Annotated[Bytes, Meta(description="free at the start")] = 0
+
+
+class Submit(Message, frozen=True, kw_only=True):
+    """Asks the master to have a job done. The same key twice is the same job."""
+
+    id: Id
+    client: Annotated[Id, Meta(description="the answer comes on reply/{client}")]
+    handler: Id
+    args: Annotated[Args, Meta(description="at most 16 KiB as JSON")] = {}
+    submitter: Annotated[
+        Name, Meta(description="whom the work is for, to be fair between them; or the client")
+    ] = ""
+    key: Annotated[Name, Meta(description="idempotency key, one for the whole rack")] = ""
+    priority: Annotated[int, Meta(ge=-100, le=100, description="higher is sooner; ages")] = 0
+    needs: Needs = Needs()
+    on_loss: Annotated[
+        OnLoss | None, Meta(description="when its node is lost; null: as the handler says")
+    ] = None
+    retries: Annotated[int, Meta(ge=0, le=20, description="after the first attempt")] = 3
+    limit_s: Annotated[float, Meta(gt=0, le=86_400 * 30, description="of one attempt")] = 300.0
+    deadline_s: (
+        Annotated[float, Meta(gt=0, le=86_400 * 365, description="from now; then it has failed")]
+        | None
+    ) = None
+    mem_max_bytes: Annotated[Bytes | None, Meta(description="above this it is killed")] = None
+    after: Annotated[
+        tuple[Id, ...], Meta(max_length=64, description="jobs that must be done before")
+    ] = ()
+    hold: Annotated[bool, Meta(description="begin only when an operator retries it")] = False
+
+
+class JobRequest(Message, frozen=True, kw_only=True):
+    """What requests about a job carry."""
+
+    id: Id
+    client: Annotated[Id, Meta(description="the answer comes on reply/{client}")]
+    job: Id
+    reason: Words = ""
+
+
+class CancelJob(JobRequest, frozen=True, kw_only=True):
+    """Asks the master to give a job up. What runs of it is stopped."""
+
+
+class Retry(JobRequest, frozen=True, kw_only=True):
+    """Asks the master to try a held, failed or cancelled job again, with fresh retries."""
+
+
 class Reply(Message, frozen=True, kw_only=True):
     """The master's answer to a request."""
 
     id: Id
     ok: bool
     words: Words
+    job: Annotated[str, Meta(max_length=63, description="that the request was about")] = ""
 
 
 MESSAGES: dict[topics.Route, type[Message]] = {
@@ -319,17 +534,25 @@ MESSAGES: dict[topics.Route, type[Message]] = {
     topics.NODE_SENSOR: Reading,
     topics.NODE_EVENT: NodeEvent,
     topics.NODE_LED: LedReport,
+    topics.NODE_ATTEMPT: AttemptReport,
     topics.NODE_REPLY: NodeReply,
     topics.CMD_ANNOUNCE: Announce,
     topics.CMD_IDENTIFY: Identify,
+    topics.CMD_RUN: Run,
+    topics.CMD_CANCEL: Cancel,
     topics.CMD_SHUTDOWN: Shutdown,
     topics.MASTER_STATE: MasterState,
     topics.MASTER_HEALTH: MasterHealth,
     topics.MASTER_VERDICT: Verdict,
+    topics.MASTER_JOB: JobStanding,
     topics.MASTER_EVENT: MasterEvent,
     topics.MASTER_RECENT: RecentEvents,
     topics.REQUEST_CORDON: Cordon,
     topics.REQUEST_UNCORDON: Uncordon,
     topics.REQUEST_FORGET: Forget,
+    topics.REQUEST_DRAIN: Drain,
+    topics.REQUEST_SUBMIT: Submit,
+    topics.REQUEST_CANCEL: CancelJob,
+    topics.REQUEST_RETRY: Retry,
     topics.REPLY: Reply,
 }

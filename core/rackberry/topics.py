@@ -180,6 +180,14 @@ NODE_EVENT = Route(
     expiry_s=60,
 )
 NODE_LED = Route("node-led", "node/{node}/led/{led}", "node", True, 1, "what the LED really shows")
+NODE_ATTEMPT = Route(
+    "node-attempt",
+    "node/{node}/attempt/{job}",
+    "node",
+    False,
+    1,
+    "accepted, progress, finished of one attempt",
+)
 NODE_REPLY = Route(
     "node-reply", "node/{node}/reply", "node", False, 1, "a node's answer to a command", expiry_s=30
 )
@@ -199,6 +207,16 @@ CMD_IDENTIFY = Route(
     False,
     1,
     "blink until somebody presses the node's button",
+    expiry_s=10,
+)
+CMD_RUN = Route("cmd-run", "cmd/{node}/run", "master", False, 1, "begin an attempt of a job")
+CMD_CANCEL = Route(
+    "cmd-cancel",
+    "cmd/{node}/cancel",
+    "master",
+    False,
+    1,
+    "stop an attempt, or forget it: its result is recorded",
     expiry_s=10,
 )
 CMD_SHUTDOWN = Route(
@@ -230,6 +248,14 @@ MASTER_VERDICT = Route(
     1,
     "what the master holds to be true of a node, and why",
 )
+MASTER_JOB = Route(
+    "master-job",
+    "master/job/{job}",
+    "master",
+    True,
+    1,
+    "where a job stands, and why; until it is pruned",
+)
 MASTER_EVENT = Route(
     "master-event", "master/event", "master", False, 1, "what just happened, in words, numbered"
 )
@@ -260,6 +286,42 @@ REQUEST_FORGET = Route(
     False,
     1,
     "remove a node that is gone for good from the rack",
+    expiry_s=10,
+)
+REQUEST_DRAIN = Route(
+    "request-drain",
+    "request/drain",
+    "operator",
+    False,
+    1,
+    "give a node no new work, and take away what it has after a while",
+    expiry_s=10,
+)
+REQUEST_SUBMIT = Route(
+    "request-submit",
+    "request/submit",
+    "operator",
+    False,
+    1,
+    "have a job done",
+    expiry_s=10,
+)
+REQUEST_CANCEL = Route(
+    "request-cancel",
+    "request/cancel",
+    "operator",
+    False,
+    1,
+    "give a job up",
+    expiry_s=10,
+)
+REQUEST_RETRY = Route(
+    "request-retry",
+    "request/retry",
+    "operator",
+    False,
+    1,
+    "try a job again that was held, has failed or was cancelled",
     expiry_s=10,
 )
 REPLY = Route(

@@ -3,11 +3,14 @@
 Theory of operation: heartbeats come a thousand times more often than deadlines pass, so a heartbeat
 must cost nothing here. An entry is not moved when its member is heard; it comes due, the caller looks,
 finds that there is no need, and schedules the member anew. Scheduling earlier leaves the old entry in
-the heap, where it is recognised as void when it comes up.
+the heap, where it is recognised as void when it comes up. When most entries are void the heap is made
+anew, so that it is never much larger than what it is about.
 """
 
 import heapq
 from collections.abc import Iterator
+
+VOID_MAX = 64
 
 
 class Agenda:
@@ -31,6 +34,9 @@ class Agenda:
             return
         self._valid[name] = due_s
         heapq.heappush(self._heap, (due_s, name))
+        if len(self._heap) > 2 * len(self._valid) + VOID_MAX:
+            self._heap = [(due_s, name) for name, due_s in self._valid.items()]
+            heapq.heapify(self._heap)
 
     def drop(self, name: str) -> None:
         """Do not look at `name` any more."""

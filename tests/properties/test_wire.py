@@ -20,6 +20,15 @@ ids = st.from_regex(topics.ID_PATTERN, fullmatch=True)
 routes = st.sampled_from(topics.ROUTES)
 
 
+any_json = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=20),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
 def instances(shape: Any) -> st.SearchStrategy[Any]:
     """Any value that msgspec would accept for `shape`, built from the contract itself."""
     schema = msgspec.json.schema(shape)
@@ -29,11 +38,12 @@ def instances(shape: Any) -> st.SearchStrategy[Any]:
     def build(node: dict[str, Any]) -> st.SearchStrategy[Any]:
         if "$ref" in node:
             return build(components[node["$ref"].rsplit("/", 1)[1]])
-        if "anyOf" in node:
-            return st.one_of([build(option) for option in node["anyOf"]])
-        if "enum" in node:
-            return st.sampled_from(node["enum"])
-        match node.get("type"):
+        if "anyOf" in node or "enum" in node:
+            options = [build(option) for option in node.get("anyOf", ())]
+            return st.one_of(options) if options else st.sampled_from(node["enum"])
+        match node.get("type", "any"):
+            case "any":  # the contract leaves it open: arguments and results of jobs
+                return any_json if not node.keys() - {"description", "default"} else unknown(node)
             case "null":
                 return st.none()
             case "boolean":
@@ -41,8 +51,9 @@ def instances(shape: Any) -> st.SearchStrategy[Any]:
             case "integer":
                 return st.integers(node.get("minimum"), min(node.get("maximum", 2**53), 2**53))
             case "number":
-                low, high = node.get("minimum", -1e9), node.get("maximum", 1e9)
-                return st.floats(low, high, allow_nan=False)
+                above, high = node.get("exclusiveMinimum"), node.get("maximum", 1e9)
+                low = node.get("minimum", -1e9) if above is None else above
+                return st.floats(low, high, exclude_min=above is not None, allow_nan=False)
             case "string" if "pattern" in node:
                 return st.from_regex(node["pattern"].strip("^$"), fullmatch=True)
             case "string":
@@ -57,10 +68,15 @@ def instances(shape: Any) -> st.SearchStrategy[Any]:
                 return st.fixed_dictionaries(required, optional=optional)
             case "object":
                 keys = build({"type": "string", **node.get("propertyNames", {})})
-                return st.dictionaries(keys, build(node["additionalProperties"]), max_size=3)
-        raise AssertionError(f"the contract uses a shape this test does not know: {node}")
+                values = build(node.get("additionalProperties", {}))
+                return st.dictionaries(keys, values, max_size=3)
+        return unknown(node)
 
     return build(schema)
+
+
+def unknown(node: dict[str, Any]) -> st.SearchStrategy[Any]:
+    raise AssertionError(f"the contract uses a shape this test does not know: {node}")
 
 
 def _with_required(node: Any) -> None:

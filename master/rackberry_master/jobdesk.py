@@ -1,0 +1,389 @@
+"""What the parts of the ledger share: the jobs, their leases, and the one way to change either.
+
+Theory of operation: `Entry` is a job in memory: its durable record and what is known of it by the
+monotonic clock (when it was born, when it may be tried, who holds it). Every change goes through
+`move` (a job's state) or `mark` (an attempt's state), which look the change up in the tables; an
+illegal one is counted and changes nothing. Changed jobs gather in `changed`; `commit` turns them
+into effects, records first, what is published after. So one call of `handle` is one transaction, in
+which a job is written once, however often it changed.
+
+Who waits for what is kept ready, so that no fact costs a walk over the queue: jobs that could run now
+are in `queue`; jobs that wait for a time are on the `agenda`; jobs that wait for others are found
+from those by `dependents`. Open attempts are few (no more than slots and what is prefetched), so those
+are simply all looked at once a second.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import msgspec
+
+from rackberry import topics
+from rackberry.clock import Random
+from rackberry.messages import Cancel, Reply, Stage
+from rackberry.ports import Clear, Publish
+from rackberry_master.agenda import Agenda
+from rackberry_master.jobs import (
+    ATTEMPT_TRANSITIONS,
+    FINISHED,
+    JOB_TRANSITIONS,
+    LIVE,
+    AttemptEvent,
+    AttemptRecord,
+    AttemptState,
+    Effect,
+    Erase,
+    JobEvent,
+    JobRecord,
+    JobState,
+    Persist,
+    Shape,
+    Tell,
+    with_attempt,
+)
+from rackberry_master.waiting import WaitingQueue
+
+NEVER = float("inf")
+PUBLISH_INTERVAL_S = 0.1  # a job that passes through several states in less is published once
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The knobs of the ledger.
+
+    Attributes:
+        fence_s: a node without the master for so long stops its attempts itself.
+        fence_wait_s: an exclusive job of a lost node waits so long. Must exceed `fence_s` by a beat,
+            the longest delivery and the drift of two clocks over that time; more costs waiting.
+        unheld_s: an attempt that its living node does not name for so long, and in three beats, is
+            lost. Shorter than the delivery of a `run` under load: attempts given away twice.
+        unseen_s: an attempt whose node is not heard of at all for so long is lost, whatever the
+            detector holds. Must exceed `fence_wait_s`.
+        reborn_grace_s: after an agent's restart, results in its outbox have so long to arrive
+            before an exclusive job is run again.
+        overdue_s: beyond its time limit, the node had so long to end an attempt; then the master does.
+        backoff_s: before the second try; doubles with each failure up to `backoff_s_max`.
+        losses_max: a job may lose its node so often.
+        poison_max: a job on which so many different nodes died in a row is given up.
+        unfinished_max: jobs that wait, run or are held.
+        kept_max, kept_bytes_max, kept_s: finished jobs are kept within all three bounds.
+    """
+
+    fence_s: float = 10.0
+    fence_wait_s: float = 12.0
+    unheld_s: float = 3.0
+    unseen_s: float = 60.0
+    reborn_grace_s: float = 1.0
+    overdue_s: float = 30.0
+    backoff_s: float = 1.0
+    backoff_s_max: float = 300.0
+    losses_max: int = 20
+    poison_max: int = 3
+    unfinished_max: int = 100_000
+    kept_max: int = 10_000
+    kept_bytes_max: int = 64 * 1024 * 1024
+    kept_s: float = 7 * 86_400.0
+
+
+@dataclass(slots=True)
+class Lease:
+    """An open attempt, by the monotonic clock."""
+
+    job: str
+    token: int
+    node: str
+    placed_s: float
+    seen_s: float
+    state: AttemptState = AttemptState.LEASED
+    stage: Stage = "queued"
+    began_s: float | None = None
+    progress: float | None = None
+    missed: int = 0
+    named: bool = False
+    over_s: float = NEVER
+    recalled: bool = False
+    duplicate: bool = False
+
+
+@dataclass(slots=True)
+class Entry:
+    """A job in memory."""
+
+    record: JobRecord
+    shape: Shape
+    born_s: float
+    ready_s: float = 0.0
+    leases: dict[int, Lease] = field(default_factory=dict)
+    blockers: set[str] = field(default_factory=set)
+    avoid: tuple[str, ...] = ()
+    size_bytes: int = 0
+    finished_s: float = NEVER
+
+    @property
+    def live(self) -> list[Lease]:
+        """Attempts that are held to run, or to be about to."""
+        return [lease for lease in self.leases.values() if lease.state in LIVE]
+
+
+class JobDesk:
+    """Jobs, leases, effects and counters of one ledger."""
+
+    def __init__(
+        self,
+        rules: Rules,
+        people_ms: Callable[[], int],
+        chance: Random,
+        new_id: Callable[[], str],
+    ) -> None:
+        self.rules = rules
+        self.people_ms = people_ms
+        self.chance = chance
+        self.new_id = new_id
+        self.entries: dict[str, Entry] = {}
+        self.by_key: dict[str, str] = {}
+        self.by_origin: dict[str, str] = {}
+        self.by_node: dict[str, dict[tuple[str, int], Lease]] = {}
+        self.dependents: dict[str, set[str]] = {}
+        self.in_use: dict[str, int] = {}
+        """Live attempts by submitter."""
+        self.queue = WaitingQueue()
+        self.agenda = Agenda()
+        self.number = 0
+        self.unfinished = 0
+        self.illegal = 0
+        self.refused: dict[str, int] = {}
+        self.out: list[Effect] = []
+        self.changed: dict[str, None] = {}
+        self.dirty: dict[str, None] = {}
+        self.publish_due_s = NEVER
+        self.finished: dict[str, None] = {}
+        self.finished_bytes = 0
+
+    # --- change -----------------------------------------------------------------------------------
+
+    def refuse(self, cause: str) -> None:
+        """Count something that was not acted upon."""
+        self.refused[cause] = self.refused.get(cause, 0) + 1
+
+    def move(self, entry: Entry, event: JobEvent, now: float, reason: str, **changes: Any) -> bool:
+        """Apply `event` to a job; False, and nothing changed, when the table has no row for it."""
+        before = entry.record.state
+        after = JOB_TRANSITIONS.get((before, event))
+        if after is None:
+            self.illegal += 1
+            return False
+        self.edit(entry, now, state=after, reason=reason[:500], **changes)
+        if (before in FINISHED) is not (after in FINISHED):
+            self._count_finished(entry, after in FINISHED, now)
+        self.settle(entry, now)
+        return True
+
+    def edit(self, entry: Entry, now: float, **changes: Any) -> None:
+        """Change a job's record without moving it."""
+        entry.record = msgspec.structs.replace(
+            entry.record, changed_ms=self.people_ms(), age_s=now - entry.born_s, **changes
+        )
+        self.changed[entry.record.job] = None
+
+    def _count_finished(self, entry: Entry, finished: bool, now: float) -> None:
+        job = entry.record.job
+        if finished:
+            self.unfinished -= 1
+            entry.finished_s = now
+            # What a job costs to keep is mostly what it carries, not the words around it.
+            entry.size_bytes = 500 + len(
+                msgspec.json.encode((entry.record.spec.args, entry.record.result))
+            )
+            self.finished[job] = None
+            self.finished_bytes += entry.size_bytes
+        else:
+            self.unfinished += 1
+            self.finished.pop(job, None)
+            self.finished_bytes -= entry.size_bytes
+
+    def mark(self, entry: Entry, lease: Lease, event: AttemptEvent, words: str = "") -> bool:
+        """Apply `event` to an attempt; a closed one leaves the leases."""
+        after = ATTEMPT_TRANSITIONS.get((lease.state, event))
+        if after is None:
+            self.illegal += 1
+            return False
+        was_live, lease.state = lease.state in LIVE, after
+        closed = after not in LIVE and after not in {AttemptState.LOST, AttemptState.CLOSING}
+        held = next((a for a in entry.record.attempts if a.token == lease.token), None)
+        if held is not None:
+            attempt = msgspec.structs.replace(
+                held,
+                state=after,
+                words=words[:300] or held.words,
+                ended_ms=self.people_ms() if closed else None,
+            )
+            entry.record = msgspec.structs.replace(
+                entry.record, attempts=with_attempt(entry.record, attempt)
+            )
+            self.changed[entry.record.job] = None
+        if closed:
+            del entry.leases[lease.token]
+            self._forget_lease(lease)
+        self._count_live(entry, was_live, after in LIVE)
+        return True
+
+    def _count_live(self, entry: Entry, was: bool, is_live: bool) -> None:
+        name = entry.record.submitter
+        count = self.in_use.get(name, 0) + is_live - was
+        if count:
+            self.in_use[name] = count
+        else:
+            self.in_use.pop(name, None)
+
+    def lease(self, entry: Entry, lease: Lease) -> None:
+        """Take a lease into the books."""
+        entry.leases[lease.token] = lease
+        self.by_node.setdefault(lease.node, {})[lease.job, lease.token] = lease
+        self._count_live(entry, False, lease.state in LIVE)
+
+    def _forget_lease(self, lease: Lease) -> None:
+        held = self.by_node.get(lease.node, {})
+        held.pop((lease.job, lease.token), None)
+        if not held:
+            self.by_node.pop(lease.node, None)
+
+    def open_attempt(self, entry: Entry, node: str, now: float, words: str) -> Lease:
+        """A fresh lease under a higher token than any before."""
+        token = entry.record.token + 1
+        attempt = AttemptRecord(
+            token=token,
+            node=node,
+            state=AttemptState.LEASED,
+            began_ms=self.people_ms(),
+            words=words[:300],
+        )
+        self.edit(
+            entry,
+            now,
+            token=token,
+            tries=entry.record.tries + 1,
+            attempts=with_attempt(entry.record, attempt),
+        )
+        lease = Lease(entry.record.job, token, node, placed_s=now, seen_s=now)
+        self.lease(entry, lease)
+        return lease
+
+    # --- who may run ------------------------------------------------------------------------------
+
+    def settle(self, entry: Entry, now: float) -> None:
+        """Put a job where it belongs: in the queue, on the agenda, or neither."""
+        record = entry.record
+        job = record.job
+        if record.state in FINISHED:
+            self.agenda.drop(job)
+        ready_s = NEVER
+        if record.state is JobState.WAITING and not entry.blockers:
+            ready_s = self.ready_s(entry)
+        due_s = self._deadline_s(entry)
+        if ready_s > now:
+            due_s = min(due_s, ready_s)
+        if due_s < NEVER:
+            self.agenda.schedule(job, due_s)
+        if ready_s <= now:
+            shape, priority = entry.shape, record.spec.priority
+            self.queue.add(job, record.submitter, shape, priority, entry.born_s)
+        else:
+            self.queue.remove(job)
+
+    def ready_s(self, entry: Entry) -> float:
+        """When a waiting job may be tried: after its back-off and, unless it may be rerun, after
+        every attempt at it is certainly over."""
+        ready_s = entry.ready_s
+        if not entry.shape.rerun:
+            for lease in entry.leases.values():
+                ready_s = max(ready_s, lease.over_s)
+        return ready_s
+
+    def _deadline_s(self, entry: Entry) -> float:
+        spec = entry.record.spec
+        if spec.deadline_s is None or entry.record.state in FINISHED:
+            return NEVER
+        return entry.born_s + spec.deadline_s
+
+    # --- speak ------------------------------------------------------------------------------------
+
+    def tell(
+        self,
+        kind: str,
+        severity: Literal["info", "warn", "alarm"],
+        words: str,
+        why: str = "",
+        node: str = "",
+    ) -> None:
+        """Tell people."""
+        self.out.append(Tell(kind, severity, words[:500], why[:500], node))
+
+    def answer(self, client: str, request: str, ok: bool, words: str, job: str = "") -> None:
+        """Answer a request."""
+        reply = Reply(id=request, ok=ok, words=words[:500], job=job)
+        self.out.append(Publish(topics.REPLY.at(client), reply))
+
+    def stop(
+        self,
+        node: str,
+        job: str,
+        token: int,
+        why: Literal["recorded", "refused", "cancelled", "recalled", "superseded"],
+        words: str = "",
+    ) -> None:
+        """Tell a node that an attempt is not wanted any more, or that its result is recorded."""
+        cancel = Cancel(id=job, job=job, token=token, why=why, words=words[:500])
+        self.out.append(Publish(topics.CMD_CANCEL.at(node), cancel))
+
+    def commit(self, now: float) -> list[Effect]:
+        """All effects of one call, records first."""
+        records: list[Effect] = [
+            Persist(self.entries[job].record) for job in self.changed if job in self.entries
+        ]
+        for job in self.changed:
+            entry = self.entries.get(job)
+            if entry is None:
+                continue
+            if entry.record.state in FINISHED or entry.record.state is JobState.HELD:
+                self._publish(entry)
+            else:
+                self.dirty[job] = None
+        self.changed.clear()
+        if self.dirty and now >= self.publish_due_s:
+            for job in self.dirty.copy():
+                if job in self.entries:
+                    self._publish(self.entries[job])
+            self.dirty.clear()
+            self.publish_due_s = NEVER
+        elif self.dirty and self.publish_due_s == NEVER:
+            self.publish_due_s = now + PUBLISH_INTERVAL_S
+        elif not self.dirty:
+            self.publish_due_s = NEVER
+        erased = [effect for effect in self.out if isinstance(effect, Erase)]
+        rest = [effect for effect in self.out if not isinstance(effect, Erase)]
+        self.out = []
+        return [*records, *erased, *rest]
+
+    def _publish(self, entry: Entry) -> None:
+        job = entry.record.job
+        self.dirty.pop(job, None)
+        progress = max((lease.progress or 0.0 for lease in entry.live), default=None)
+        self.out.append(Publish(topics.MASTER_JOB.at(job), entry.record.standing(progress)))
+
+    def erase(self, entry: Entry) -> None:
+        """Forget a finished job for good."""
+        job = entry.record.job
+        for lease in entry.leases.values():
+            self._forget_lease(lease)
+        del self.entries[job]
+        self.finished.pop(job, None)
+        self.finished_bytes -= entry.size_bytes
+        if entry.record.key and self.by_key.get(entry.record.key) == job:
+            del self.by_key[entry.record.key]
+        self.by_origin.pop(entry.record.origin, None)
+        self.dependents.pop(job, None)
+        self.agenda.drop(job)
+        self.changed.pop(job, None)
+        self.dirty.pop(job, None)
+        self.out += (Erase(job), Clear(topics.MASTER_JOB.at(job)))

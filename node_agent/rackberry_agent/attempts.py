@@ -1,0 +1,459 @@
+"""What the node holds of the rack's work: leases, slots, the self-fence, and results not yet recorded.
+
+Theory of operation: a `Run` from the master is an attempt under a lease. The lease lasts while the
+master is heard: without it for `fence_s` seconds, by the time its messages were sent (see `contact`),
+the node stops every attempt itself and makes its outputs safe, because the master then gives
+exclusive work to others. A master that holds this node for dead does not count as heard.
+
+Tokens fence: of a job, only an attempt with a higher token than any seen before is begun, a `Cancel`
+counts as having seen its token, and a newer attempt ends an older one before it begins.
+
+An attempt that has ended leaves a report in the outbox (`Keep`: on disk first), which is sent again
+until the master has answered. The heartbeat names all that is held, queued, running and finished.
+
+Effects are in order: a `Keep` stands before the publication of what it keeps.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from rackberry import topics
+from rackberry.messages import AttemptReport, Cancel, Outcome, Run, Running, Stage
+from rackberry.ports import Publish
+from rackberry_agent.contact import Contact
+
+ACCEPT_AFTER_S = 0.1  # shorter jobs are not worth saying that they began
+PROGRESS_INTERVAL_S = 1.0
+RESEND_S_MIN = 2.0
+RESEND_S_MAX = 60.0
+STALE_RUN_S = 5.0  # a run that took so long to come may have been given to somebody else
+OUTBOX_MAX = 256
+QUEUED_PER_SLOT_MAX = 5
+TOKENS_MAX = 4096  # jobs whose newest token is remembered
+NEVER = float("inf")
+
+
+# --- events ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class RunGiven:
+    """The master gave us an attempt; `incarnation` and `up_ms` are of its envelope."""
+
+    run: Run
+    incarnation: str
+    up_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class CancelGiven:
+    """The master does not want an attempt any more, or has recorded its result."""
+
+    cancel: Cancel
+
+
+@dataclass(frozen=True, slots=True)
+class MasterHeard:
+    """A live heartbeat of the master, which does not hold this node for dead."""
+
+    incarnation: str
+    up_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reconnected:
+    """The link to the broker is up again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progressed:
+    """A handler says how far it is, 0 to 1."""
+
+    job: str
+    token: int
+    progress: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """An attempt's processes are gone, all of them."""
+
+    job: str
+    token: int
+    report: AttemptReport
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time passed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stopping:
+    """The agent is about to end."""
+
+    reason: str
+
+
+Event = RunGiven | CancelGiven | MasterHeard | Reconnected | Progressed | Ended | Tick | Stopping
+
+
+# --- effects --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """Run this attempt."""
+
+    run: Run
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """End all processes of this attempt, and say `Ended` when they are gone."""
+
+    job: str
+    token: int
+    outcome: Outcome
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """Write this report into the outbox on disk."""
+
+    job: str
+    report: AttemptReport
+
+
+@dataclass(frozen=True, slots=True)
+class Discard:
+    """Remove this report from the outbox on disk."""
+
+    job: str
+    token: int
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseUntil:
+    """Tell every worker that it must not live beyond `until_s`, monotonic, unless told again."""
+
+    until_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class MakeSafe:
+    """Bring every output that jobs may set to its safe state."""
+
+    reason: str
+
+
+Effect = Begin | Kill | Keep | Discard | LeaseUntil | MakeSafe | Publish
+
+
+@dataclass(slots=True)
+class Held:
+    """An attempt that is queued or running here."""
+
+    run: Run
+    incarnation: str
+    up_ms: int
+    arrived_s: float
+    stage: Stage = "queued"
+    began_s: float = NEVER
+    progress: float | None = None
+    told_s: float = NEVER
+    killed: tuple[Outcome, str] | None = None
+
+
+@dataclass(slots=True)
+class Kept:
+    """A report that the master has not answered."""
+
+    report: AttemptReport
+    due_s: float
+    wait_s: float = RESEND_S_MIN
+
+
+@dataclass(frozen=True, slots=True)
+class WorkSpec:
+    """What this node does for others.
+
+    Attributes:
+        node: its id.
+        slots: attempts it runs at once.
+        handlers: what it can run.
+    """
+
+    node: str
+    slots: int
+    handlers: frozenset[str] = field(default_factory=frozenset)
+
+
+class Attempts:
+    """The work that one node holds, without any I/O.
+
+    Args:
+        spec: what the node does for others.
+        outbox: reports of a former process that the master may not have recorded.
+    """
+
+    def __init__(self, spec: WorkSpec, outbox: Iterable[tuple[str, AttemptReport]] = ()) -> None:
+        self._spec = spec
+        self._held: dict[tuple[str, int], Held] = {}
+        self._kept = {(job, report.token): Kept(report, due_s=NEVER) for job, report in outbox}
+        self._tokens: dict[str, int] = {}
+        for job, token in self._kept:
+            self._tokens[job] = max(token, self._tokens.get(job, 0))
+        self._contact = Contact()
+        self._fence_s = 10.0
+        self._safe = True
+        self._stopping = False
+        self._now = float("-inf")
+        self._out: list[Effect] = []
+        self.refused: dict[str, int] = {}
+        """Runs that were not begun, by cause."""
+
+    # --- the port ---------------------------------------------------------------------------------
+
+    def handle(self, event: Event, now: float) -> list[Effect]:
+        """Apply a fact; returns what is to be done, in order."""
+        self._out = []
+        self._now = now
+        match event:
+            case RunGiven():
+                self._run(event, now)
+            case CancelGiven(cancel=cancel):
+                self._cancel(cancel, now)
+            case MasterHeard(incarnation=incarnation, up_ms=up_ms):
+                self._contact.heard(incarnation, up_ms, now)
+                if self._held:
+                    self._out.append(LeaseUntil(self._lease_until_s))
+            case Reconnected():
+                for kept in self._kept.values():
+                    kept.due_s, kept.wait_s = now, RESEND_S_MIN
+            case Progressed():
+                self._progress(event, now)
+            case Ended():
+                self._ended(event, now)
+            case Stopping(reason=reason):
+                self._stopping = True
+                self._stop_all(now, "cancelled", reason)
+        self._by_time(now)
+        self._begin_next(now)
+        return self._out
+
+    def next_deadline(self) -> float:
+        """When a `Tick` is wanted, in monotonic seconds; infinity for never."""
+        due_s = min((kept.due_s for kept in self._kept.values()), default=NEVER)
+        if self._held and not self._fenced_all:
+            due_s = min(due_s, self._lease_until_s)
+        for held in self._held.values():
+            due_s = min(due_s, held.told_s)
+            if held.stage == "queued" and self._now < self._contact.settled_s:
+                due_s = min(due_s, self._contact.settled_s)
+        return due_s
+
+    def running(self) -> tuple[Running, ...]:
+        """What the heartbeat names: everything held, so that its leases are renewed."""
+        named = [
+            Running(job=job, token=token, stage=held.stage, progress=held.progress)
+            for (job, token), held in self._held.items()
+        ]
+        named += [Running(job=job, token=token, stage="finished") for job, token in self._kept]
+        return tuple(named)[:256]
+
+    def current(self, job: str, token: int) -> bool:
+        """Whether an attempt may still touch the world: asked by drivers of outputs."""
+        held = self._held.get((job, token))
+        return held is not None and held.stage == "running" and held.killed is None
+
+    @property
+    def free_slots(self) -> int:
+        """Slots that nothing runs in."""
+        return max(0, self._spec.slots - sum(h.stage == "running" for h in self._held.values()))
+
+    # --- what the master says ---------------------------------------------------------------------
+
+    def _run(self, event: RunGiven, now: float) -> None:
+        run = event.run
+        key = (run.job, run.token)
+        if key in self._held:
+            return  # delivered twice
+        if key in self._kept:
+            self._kept[key].due_s = now
+            return
+        age_s = self._contact.age_s(event.incarnation, event.up_ms, now)
+        if cause := self._why_not(run, age_s):
+            self._refuse(run, *cause)
+            return
+        self._contact.heard(event.incarnation, event.up_ms, now)
+        self._fence_s = run.fence_s
+        self._remember(run.job, run.token)
+        for (job, token), held in list(self._held.items()):
+            if job == run.job:
+                self._end(token, held, "cancelled", f"attempt {run.token} takes its place", now)
+        self._held[key] = Held(run, event.incarnation, event.up_ms, now)
+        self._safe = False
+        self._out.append(LeaseUntil(self._lease_until_s))
+
+    def _why_not(self, run: Run, age_s: float) -> tuple[str, str] | None:
+        """Cause and words for which a run is not begun, or None."""
+        spec = self._spec
+        if self._stopping:
+            return "stopping", f"{spec.node} is stopping"
+        if run.token <= self._tokens.get(run.job, 0):
+            newest = self._tokens[run.job]
+            return "stale-token", f"token {run.token} is stale, {newest} was seen here"
+        if age_s > STALE_RUN_S:
+            return (
+                "stale-run",
+                f"it came {age_s:.0f} s after it was sent, accepted are {STALE_RUN_S:.0f} s",
+            )
+        if run.handler not in spec.handlers:
+            names = ", ".join(sorted(spec.handlers)) or "none"
+            return (
+                "unknown-handler",
+                f"there is no handler {run.handler!r} here; there are: {names}",
+            )
+        if len(self._held) >= spec.slots * (1 + QUEUED_PER_SLOT_MAX) or not spec.slots:
+            return "full", f"{spec.node} holds {len(self._held)} attempts on {spec.slots} slots"
+        if len(self._kept) >= OUTBOX_MAX:
+            return "outbox-full", f"{len(self._kept)} results wait for the master, as many as fit"
+        return None
+
+    def _refuse(self, run: Run, cause: str, words: str) -> None:
+        self.refused[cause] = self.refused.get(cause, 0) + 1
+        self._report(run.job, AttemptReport(token=run.token, stage="refused", error=words))
+
+    def _remember(self, job: str, token: int) -> None:
+        newest = max(token, self._tokens.pop(job, 0))
+        self._tokens[job] = newest
+        if len(self._tokens) > TOKENS_MAX:
+            del self._tokens[next(iter(self._tokens))]
+
+    def _cancel(self, cancel: Cancel, now: float) -> None:
+        if cancel.why == "recalled":
+            held = self._held.get((cancel.job, cancel.token))
+            if held is not None and held.stage == "queued":
+                self._end(cancel.token, held, "cancelled", "recalled before it began", now)
+            return
+        if cancel.why != "refused":  # what was refused was perhaps never given out
+            self._remember(cancel.job, cancel.token)
+        for key in [k for k in self._kept if k[0] == cancel.job and k[1] <= cancel.token]:
+            del self._kept[key]
+            self._out.append(Discard(*key))
+        for (job, token), held in list(self._held.items()):
+            if job == cancel.job and token <= cancel.token:
+                self._end(token, held, "cancelled", cancel.words or cancel.why, now)
+
+    # --- what the runner says ---------------------------------------------------------------------
+
+    def _progress(self, event: Progressed, now: float) -> None:
+        held = self._held.get((event.job, event.token))
+        if held is not None and held.stage == "running":
+            held.progress = min(1.0, max(0.0, event.progress))
+            if held.told_s == NEVER:
+                held.told_s = now + PROGRESS_INTERVAL_S
+
+    def _ended(self, event: Ended, now: float) -> None:
+        held = self._held.pop((event.job, event.token), None)
+        if held is None:
+            return
+        report = event.report
+        if held.killed is not None and report.outcome != "done":
+            outcome, words = held.killed
+            report = AttemptReport(
+                token=event.token,
+                stage="finished",
+                outcome=outcome,
+                error=words[:500],
+                tail=report.tail,
+                ran_s=report.ran_s,
+                mem_peak_bytes=report.mem_peak_bytes,
+            )
+        self._keep(event.job, report, now)
+
+    def _keep(self, job: str, report: AttemptReport, now: float) -> None:
+        self._kept[job, report.token] = Kept(report, due_s=now + RESEND_S_MIN)
+        self._out.append(Keep(job, report))
+        self._report(job, report)
+
+    def _report(self, job: str, report: AttemptReport) -> None:
+        self._out.append(Publish(topics.NODE_ATTEMPT.at(self._spec.node, job), report))
+
+    # --- ends -------------------------------------------------------------------------------------
+
+    def _end(self, token: int, held: Held, outcome: Outcome, words: str, now: float) -> None:
+        job = held.run.job
+        if held.stage == "queued":
+            del self._held[job, token]
+            report = AttemptReport(
+                token=token, stage="finished", outcome=outcome, error=words[:500], ran_s=0.0
+            )
+            self._keep(job, report, now)
+        elif held.killed is None:
+            held.killed = (outcome, words)
+            held.told_s = NEVER
+            self._out.append(Kill(job, token, outcome, words))
+
+    def _stop_all(self, now: float, outcome: Outcome, words: str) -> None:
+        for (_, token), held in list(self._held.items()):
+            self._end(token, held, outcome, words, now)
+        if not self._safe:
+            self._safe = True
+            self._out.append(MakeSafe(words))
+
+    @property
+    def _lease_until_s(self) -> float:
+        return self._contact.last_s + self._fence_s
+
+    @property
+    def _fenced_all(self) -> bool:
+        return all(held.killed is not None for held in self._held.values())
+
+    # --- time -------------------------------------------------------------------------------------
+
+    def _by_time(self, now: float) -> None:
+        if self._held and now >= self._lease_until_s and not self._fenced_all:
+            words = f"the master was not heard of for {self._fence_s:.0f} s"
+            self._stop_all(now, "fenced", words)
+        for (job, token), held in self._held.items():
+            if now >= held.told_s:
+                first = held.progress is None
+                report = AttemptReport(
+                    token=token, stage="accepted" if first else "progress", progress=held.progress
+                )
+                held.told_s = NEVER
+                self._report(job, report)
+        for (job, _), kept in self._kept.items():
+            if now >= kept.due_s:
+                kept.due_s = now + kept.wait_s
+                kept.wait_s = min(kept.wait_s * 2, RESEND_S_MAX)
+                self._report(job, kept.report)
+
+    def _begin_next(self, now: float) -> None:
+        free = self.free_slots
+        if not free or self._stopping or now < self._contact.settled_s:
+            return
+        for held in self._queued():
+            # Judged again: by now the measure is better than it may have been when the run came.
+            age_s = self._contact.age_s(held.incarnation, held.up_ms, held.arrived_s)
+            if held.arrived_s < self._contact.settled_s and age_s > STALE_RUN_S:
+                del self._held[held.run.job, held.run.token]
+                self._refuse(held.run, "stale-run", f"it came {age_s:.0f} s after it was sent")
+                continue
+            if not any(
+                other.stage == "running" and other.run.job == held.run.job
+                for other in self._held.values()
+            ):
+                held.stage = "running"
+                held.began_s = now
+                held.told_s = now + ACCEPT_AFTER_S
+                self._out.append(Begin(held.run))
+                free -= 1
+                if not free:
+                    return
+
+    def _queued(self) -> Iterator[Held]:
+        return iter([held for held in self._held.values() if held.stage == "queued"])
