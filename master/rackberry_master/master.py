@@ -15,6 +15,7 @@ from typing import Literal
 
 from rackberry import topics
 from rackberry.messages import (
+    CancelJob,
     LedReport,
     MasterHealth,
     MasterState,
@@ -23,6 +24,8 @@ from rackberry.messages import (
     NodeInfo,
     NodeState,
     Request,
+    Retry,
+    Submit,
 )
 from rackberry.ports import (
     CaughtUp,
@@ -215,6 +218,8 @@ class Master:
                 self._hearing.on_echo(now)
         elif isinstance(fact.data, Request):
             self._requests.handle(fact.data, now)
+        elif isinstance(fact.data, Submit | CancelJob | Retry):
+            self._requests.refuse_work(fact.data.id, fact.data.client)
 
     def _on_health(self, member: Member, fact: Received, now: float) -> None:
         health = fact.data

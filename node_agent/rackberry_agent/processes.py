@@ -22,7 +22,7 @@ ROUNDS_MAX = (
 def become_subreaper() -> bool:
     """Orphans below this process fall to it; False where the kernel does not know how."""
     try:
-        return ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
+        return bool(ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0)
     except (OSError, AttributeError):
         return False
 
