@@ -41,7 +41,7 @@ from rackberry.clock import Clock, Random
 from rackberry.config import BrokerSettings
 from rackberry.loop import Inbox, thread
 from rackberry.ports import CaughtUp, Clear, Cleared, LinkDown, LinkEffect, LinkUp, Publish, Refused
-from rackberry.topics import UnknownTopicError, parse
+from rackberry.topics import Address, UnknownTopicError, parse
 from rackberry.wire import RefusalError, Stamper, decode
 
 log = logging.getLogger(__name__)
@@ -74,6 +74,8 @@ class Link:
             acknowledgement.
         tap: called in the network thread with (topic, payload) of everything received, for tools
             that show raw messages.
+        denied: called in the network thread with the address of a message that the broker did not
+            accept; only MQTT 5 brokers say so, and only for QoS 1.
     """
 
     def __init__(
@@ -88,6 +90,7 @@ class Link:
         will: Callable[[], Publish] | None = None,
         read_qos: int = 1,
         tap: Callable[[str, bytes], None] | None = None,
+        denied: Callable[[Address], None] | None = None,
     ) -> None:
         self._settings = settings
         self._client_id = client_id
@@ -99,6 +102,7 @@ class Link:
         self._will = will
         self._read_qos = read_qos
         self._tap = tap
+        self._denied = denied
         self._v5 = settings.protocol == "5"
         self._outgoing: queue.SimpleQueue[tuple[LinkEffect, int, int]] = queue.SimpleQueue()
         self._pending: deque[tuple[LinkEffect, int, int]] = deque()
@@ -402,9 +406,11 @@ class Link:
             self._inbox.put(Refused("unknown-topic", topic))
 
     def _on_publish(
-        self, _client: paho.Client, _userdata: object, mid: int, _reason: Any, _properties: Any
+        self, _client: paho.Client, _userdata: object, mid: int, reason: Any, _properties: Any
     ) -> None:
-        self._unacknowledged.pop(mid, None)
+        item = self._unacknowledged.pop(mid, None)
+        if item is not None and reason.is_failure and self._denied is not None:
+            self._denied(item[0].address)
 
     def _on_subscribe(
         self, _client: paho.Client, _userdata: object, mid: int, _reasons: Any, _properties: Any

@@ -20,7 +20,7 @@ from rackberry.config import BrokerSettings, load, parse_host_port
 from rackberry.loop import Inbox
 from rackberry.messages import Reply, Request
 from rackberry.mqtt import Link
-from rackberry.ports import LinkDown, LinkEvent, LinkUp, Publish
+from rackberry.ports import LinkDown, LinkEvent, LinkUp, Publish, Refused
 from rackberry.topics import Address
 from rackberry.wire import Stamper
 from rackberry_sim import running
@@ -32,6 +32,7 @@ CONNECT_S = 5.0
 CATCH_UP_S = 3.0
 ANSWER_S = 5.0
 FLUSH_S = 1.0
+DENIED = "denied"  # told among the facts, by the network thread
 
 # What a broker says (names of the reason codes of MQTT 5, section 2.4) to those whom it does not let in.
 NOT_LET_IN = frozenset(
@@ -91,6 +92,9 @@ class Session:
             self._chance,
             filters,
             read_qos=0,
+            denied=lambda address: self._inbox.put(
+                Refused(DENIED, address.under(self.settings.root))
+            ),
         )
 
     @property
@@ -142,7 +146,11 @@ class Session:
         self._link.stop(FLUSH_S)
 
     def wait(self, until: Callable[[], bool], timeout_s: float) -> bool:
-        """Take facts in until `until` holds; False when it did not within `timeout_s` seconds."""
+        """Take facts in until `until` holds; False when it did not within `timeout_s` seconds.
+
+        Raises:
+            CommandError: when the broker does not let us publish what was asked for.
+        """
         deadline_s = self.clock.now() + timeout_s
         while not until():
             left_s = deadline_s - self.clock.now()
@@ -151,6 +159,11 @@ class Session:
             event = self._inbox.get(left_s)
             if event is None:
                 continue
+            if isinstance(event, Refused) and event.cause == DENIED:
+                raise CommandError(
+                    f"the broker does not let this user publish {event.topic}; nothing was changed",
+                    NOT_AUTHORISED,
+                )
             self.model.apply(event, self.clock.now(), self.clock.wall_ms())
             if self._listener is not None:
                 self._listener(event)
