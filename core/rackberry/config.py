@@ -274,8 +274,18 @@ def _toml_lines(shape: type[msgspec.Struct], table: str) -> list[str]:
             plain += [f"{note} (none by default)", f"# {field.encode_name} = []"]
         else:
             value = msgspec.json.encode(default).decode()
-            plain += [note, f"{field.encode_name} = {value}"]
+            # A default may stand for "not given" (an empty name) and be refused when it is given.
+            mark = "" if _is_accepted(default, field.type) else "# "
+            plain += [note, f"{mark}{field.encode_name} = {value}"]
     return plain + nested
+
+
+def _is_accepted(value: object, hint: Any) -> bool:
+    try:
+        msgspec.convert(msgspec.to_builtins(value), hint)
+    except msgspec.ValidationError:
+        return False
+    return True
 
 
 def _description(hint: Any) -> str:

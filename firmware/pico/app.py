@@ -13,11 +13,12 @@ import time
 from backoff import Backoff
 from clock import Clock, TimeServer
 from envelope import Stamper
-from hardware import Pins, Sensors, Vitals
 from link import DOWN, UP, Link, LinkError
 from node import Node
 from transport import Transport
 from wifi import Wifi
+
+from hardware import Pins, Sensors, Vitals
 
 LOOK_MS = 10  # between looks at the pins: a third of the settle time
 VITALS_MS = 1000

@@ -306,8 +306,8 @@ class LivenessRules:
                 self.expire(member, now)
 
     def _will_expired(self, member: Member, now: float) -> bool:
-        if member.will_s is None:
-            return False
+        if member.will_s is None or self._hearing.in_doubt(member.will_s):
+            return False  # the master was away since: the same process may have connected again
         return now >= member.will_s + self._desk.limits.will_grace_s
 
     def expire(self, member: Member, now: float) -> None:

@@ -12,11 +12,11 @@ agree with the machines, and lights with verdicts.
 
 from dataclasses import dataclass
 
-from rackberry import topics
 from rackberry.language import Light
 from rackberry.messages import Verdict
 from rackberry.ports import Received
 from rackberry.states import LIVENESS_TRANSITIONS, Liveness
+from rackberry_master.records import MemberRecord
 from rackberry_sim.machines import NodeMachine
 from rackberry_sim.rack import SimRack
 
@@ -56,7 +56,9 @@ class Checkers:
         self._able_since_s: float | None = None
         self._term = 0
         self._expected: dict[str, tuple[Liveness, int]] = {}
+        self._decided: dict[str, Liveness] = {}
         rack.broker.watchers.append(self._on_publish)
+        rack.master.disk_watchers.append(self._on_record)
         rack.world.at(LOOK_S, self._look)
 
     def _violate(self, rule: str, words: str) -> None:
@@ -77,9 +79,17 @@ class Checkers:
         if (before.liveness, verdict.liveness) not in _LEGAL:
             self._violate("illegal", f"{node} went from {before.liveness} to {verdict.liveness}")
         if verdict.liveness is Liveness.DEAD:
-            self._check_death(node, now)
+            if node in self._unwell_since:
+                self.detection_s.append(now - self._unwell_since[node])
         elif verdict.liveness is Liveness.SUSPECT and verdict.evidence.get("rule") == "will":
             self._check_will(node, now)
+
+    def _on_record(self, record: MemberRecord) -> None:
+        """A decision, at the moment it is made: a verdict that travels late is no wrong one."""
+        before = self._decided.get(record.node)
+        self._decided[record.node] = record.liveness
+        if record.liveness is Liveness.DEAD and before is not Liveness.DEAD:
+            self._check_death(record.node, self._rack.world.now)
 
     def _check_death(self, node: str, now: float) -> None:
         machine = self._rack.nodes[node]
@@ -88,8 +98,6 @@ class Checkers:
         since_s = machine.healthy_since_s
         if since_s is not None and now - since_s > GRACE_S:
             self._violate("false death", f"{node} has been healthy for {now - since_s:.1f} s")
-        if node in self._unwell_since:
-            self.detection_s.append(now - self._unwell_since[node])
 
     def _check_will(self, node: str, now: float) -> None:
         """Only the will of the connection that is the node may make it suspect."""
@@ -182,8 +190,3 @@ class Checkers:
             self._violate("converge", f"{node} does not run and is held {verdict.liveness}")
         if runs and machine.shows is not verdict.light and machine.shows is not Light.IDENTIFY:
             self._violate("light", f"{node} shows {machine.shows}, should show {verdict.light}")
-
-
-def is_verdict(fact: Received) -> bool:
-    """True for what the master says of a node."""
-    return fact.address.route is topics.MASTER_VERDICT

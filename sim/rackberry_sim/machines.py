@@ -388,6 +388,8 @@ class MasterMachine(Machine):
         self.term = 0
         self.records: dict[str, MemberRecord] = {}
         self.log: list[Log] = []
+        self.disk_watchers: list[Callable[[MemberRecord], None]] = []
+        """Called with each record as it is written: the moment of a decision, before it travels."""
         self.make_core: Callable[..., Master] = Master
         """What builds the core; mutants put something broken here."""
 
@@ -422,6 +424,8 @@ class MasterMachine(Machine):
         kind = type(effect)
         if kind is Remember:
             self.records[effect.record.node] = effect.record
+            for look in self.disk_watchers:
+                look(effect.record)
         elif kind is Drop:
             self.records.pop(effect.node, None)
         elif kind is Log:

@@ -67,17 +67,19 @@ class WallTime(Master):
         self._monotonic_at_start_s = now
         self._wall_at_start_ms = people_ms()
         self._wall = people_ms
+        self._looked_s = now
         super().__init__(incarnation, now, people_ms, *rest)
 
     def _wall_now(self) -> float:
         return self._monotonic_at_start_s + (self._wall() - self._wall_at_start_ms) / 1000
 
     def handle(self, event: Event, now: float) -> list[Effect]:
-        self._off_s = self._wall_now() - now
-        return super().handle(event, now + self._off_s)
+        self._looked_s = now
+        return super().handle(event, self._wall_now())
 
     def next_deadline(self) -> float:
-        return super().next_deadline() - getattr(self, "_off_s", 0.0)
+        # Its deadlines are in wall time, which nobody can wait for: it looks every 50 ms.
+        return self._looked_s + 0.05
 
 
 class Hasty(Master):

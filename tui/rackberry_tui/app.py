@@ -23,7 +23,7 @@ from rackberry_tui.selection import ORDERS, Filter
 from rackberry_tui.source import LiveSource
 from rackberry_tui.text import clean
 from rackberry_tui.themes import NAMES
-from rackberry_tui.widgets import Lines, RackView
+from rackberry_tui.widgets import Lines
 
 
 class RackApp(Board):
@@ -76,21 +76,21 @@ class RackApp(Board):
     def action_view(self, name: str) -> None:
         """Show one of the views."""
         self.query_one(ContentSwitcher).current = name
-        self.query_one("#rack" if name == "rack" else f"#{name}-body").focus()
+        (self.rack if name == "rack" else self.lines(f"{name}-body")).focus()
         self.call_after_refresh(self.paint)
 
     def action_move(self, across: int, down: int) -> None:
         """Choose a neighbour."""
         if self.view == "rack":
             # The rack and the side panel are all that changes: a key is to be seen at once.
-            self.query_one(RackView).move(across, down)
+            self.rack.move(across, down)
         else:
             self._walk(down or across)
 
     def action_page(self, pages: int) -> None:
         """Choose what is a window's height away."""
         if self.view == "rack":
-            rack = self.query_one(RackView)
+            rack = self.rack
             for _ in range(max(1, rack.size.height // 4)):
                 rack.move(0, pages)
             self.paint()
@@ -102,7 +102,7 @@ class RackApp(Board):
         if self.view == "rack":
             nodes = self.nodes()
             if nodes:
-                self.query_one(RackView).choose(nodes[0 if end < 0 else -1].node)
+                self.rack.choose(nodes[0 if end < 0 else -1].node)
             self.paint()
         else:
             self._walk(end * 1_000_000)
@@ -122,7 +122,7 @@ class RackApp(Board):
             names = self._table_names()
             if not names:
                 return
-            rack = self.query_one(RackView)
+            rack = self.rack
             at = names.index(rack.selected) if rack.selected in names else 0
             at = max(0, min(len(names) - 1, at + steps))
             rack.choose(names[at])
@@ -142,7 +142,7 @@ class RackApp(Board):
             self._mark(self.marked ^ {view.node})
 
     def _mark(self, marked: frozenset[str]) -> None:
-        rack = self.query_one(RackView)
+        rack = self.rack
         changed, self.marked, rack.marked = marked ^ self.marked, marked, marked
         rack.forget(changed)
         self.paint()
@@ -156,8 +156,8 @@ class RackApp(Board):
             if event is None or event.node not in self.shown.model.nodes:
                 self.action_why()
                 return
-            self.query_one(RackView).choose(event.node)
-        rack = self.query_one(RackView)
+            self.rack.choose(event.node)
+        rack = self.rack
         if self.view == "rack" and rack.detail is Detail.BAR:
             self.action_zoom(-1)
             return
@@ -179,7 +179,7 @@ class RackApp(Board):
     def action_other(self, step: int) -> None:
         """Go to the node before or after, in physical order."""
         names = [view.node for view in self.nodes()]
-        rack = self.query_one(RackView)
+        rack = self.rack
         if rack.selected in names:
             rack.choose(names[(names.index(rack.selected) + step) % len(names)])
             self.paint()
@@ -239,7 +239,7 @@ class RackApp(Board):
         elif self.marked:
             self._mark(frozenset())
         else:
-            self.query_one(RackView).zoom = 0
+            self.rack.zoom = 0
             self.action_view("rack")
         self.paint()
 
@@ -262,7 +262,7 @@ class RackApp(Board):
 
     def action_zoom(self, step: int) -> None:
         """Coarser (+1) or finer (-1) than what fits."""
-        rack = self.query_one(RackView)
+        rack = self.rack
         rack.zoom = max(1 - len(Detail), min(len(Detail) - 1, rack.zoom + step))
         self.paint()
 

@@ -80,6 +80,15 @@ class Board(App[None]):
         """The event that the cursor is on; None for the newest, whichever that is."""
         self.theme_name = theme
         self.known = styles(theme)
+        # Held here and not looked up by name each time: painting is often, and looking up is slow.
+        self.rack = RackView("rack")
+        self._lines = {
+            name: Lines(name, focusable=name.endswith("-body"))
+            for name in (
+                "header", "banner", "nodes-head", "nodes-body", "events-body", "sensors-head",
+                "sensors-body", "side", "recent", "asks", "hints",
+            )
+        }  # fmt: skip
         self._ascii = ascii_only
         self._for_s = for_s
         self._built = False
@@ -94,31 +103,31 @@ class Board(App[None]):
 
     def compose(self) -> ComposeResult:
         """The widgets, top to bottom."""
-        yield Lines("header")
-        yield Lines("banner")
+        yield self.lines("header")
+        yield self.lines("banner")
         with Horizontal(id="body"):
             with ContentSwitcher(id="main", initial="rack"):
-                yield RackView("rack")
+                yield self.rack
                 for view in ("nodes", "events", "sensors"):
                     with Vertical(id=view):
                         if view != "events":
-                            yield Lines(f"{view}-head")
-                        yield Lines(f"{view}-body", focusable=True)
-            yield Lines("side")
-        yield Lines("recent")
+                            yield self.lines(f"{view}-head")
+                        yield self.lines(f"{view}-body")
+            yield self.lines("side")
+        yield self.lines("recent")
         yield Input(
             placeholder="a word, or !word for all but it; enter keeps it, esc clears it",
             id="filter",
         )
-        yield Lines("asks")
-        yield Lines("hints")
+        yield self.lines("asks")
+        yield self.lines("hints")
 
     def on_mount(self) -> None:
         """Begin to listen and to paint."""
         self.use_theme(self.theme_name)
         self.default_screen.set_class(self._ascii, "-ascii")
-        self.query_one("#recent").border_title = "what just happened"
-        self.query_one("#rack").focus()
+        self.lines("recent").border_title = "what just happened"
+        self.rack.focus()
         self._built = True
         self.source.start()
         self.set_interval(1 / DRAIN_HZ, self.drain)
@@ -147,9 +156,9 @@ class Board(App[None]):
         self.known = styles(name)
         if self._ascii:
             self.known["ascii"] = Style()  # the name alone says that lines are drawn in ASCII
-        for widget in self.query(Lines):
+        for widget in self._lines.values():
             widget.use(self.known)
-        self.query_one(RackView).use(self.known)
+        self.rack.use(self.known)
 
     # --- facts in ---------------------------------------------------------------------------------
 
@@ -212,7 +221,7 @@ class Board(App[None]):
     @property
     def chosen(self) -> NodeView | None:
         """The node that the cursor is on."""
-        return self.shown.model.nodes.get(self.query_one(RackView).selected)
+        return self.shown.model.nodes.get(self.rack.selected)
 
     @property
     def chosen_event(self) -> MasterEvent | None:
@@ -222,7 +231,7 @@ class Board(App[None]):
 
     def paint(self) -> None:
         """Show what is true now."""
-        if not self._built:
+        if not self._built or not self.is_running:
             return
         now = self.clock.now()
         self._painted_s, self._urgent = now, False
@@ -234,7 +243,7 @@ class Board(App[None]):
         self.lines("banner").set_class(bool(warning), "-shown")
         self.lines("banner").show(warning)
         nodes = self.nodes()
-        rack = self.query_one(RackView)
+        rack = self.rack
         rack.show(model, nodes, look)
         if self.view == "rack":
             marks = f"{len(self.marked)} marked  " if self.marked else ""
@@ -250,7 +259,7 @@ class Board(App[None]):
 
     def lines(self, id: str) -> Lines:
         """A widget of lines, by its id."""
-        return self.query_one(f"#{id}", Lines)
+        return self._lines[id]
 
     def _rack_title(self, shown: int) -> str:
         model = self.shown.model
@@ -266,7 +275,7 @@ class Board(App[None]):
     def _paint_table(self, look: Look) -> None:
         view = self.view
         box, body = self.query_one(f"#{view}"), self.lines(f"{view}-body")
-        cells, model, chosen = body.cells, self.shown.model, self.query_one(RackView).selected
+        cells, model, chosen = body.cells, self.shown.model, self.rack.selected
         if view == "nodes":
             rows = self.in_table()
             box.border_title = f"nodes by {self.order}" + self._filtered(
@@ -305,7 +314,7 @@ class Board(App[None]):
         """The side panel: the chosen node."""
         side = self.lines("side")
         shown = self.shown
-        view = shown.model.nodes.get(self.query_one(RackView).selected)
+        view = shown.model.nodes.get(self.rack.selected)
         retitle(side, "" if view is None else clean(view.node, 30))
         width = side.cells
         side.show([] if view is None else node_detail(view, self.look, shown.model, width))

@@ -37,20 +37,14 @@ class PageScreen(ModalScreen[None]):
         self._note = note
         self._known = known
         self._lines: list[Line] = []
-        self._built = False  # a page may be asked to renew itself before it has its box
+        self.page = Lines("page", focusable=True)
 
     def compose(self) -> ComposeResult:
         """One box of lines."""
-        yield Lines("page", focusable=True)
-
-    @property
-    def page(self) -> Lines:
-        """The box."""
-        return self.query_one("#page", Lines)
+        yield self.page
 
     def on_mount(self) -> None:
         """Fill the box as soon as its width is known."""
-        self._built = True
         self.page.set_class("ascii" in self._known, "-ascii")
         self.page.use(self._known)
         self.page.focus()
@@ -62,7 +56,7 @@ class PageScreen(ModalScreen[None]):
 
     def renew(self) -> None:
         """Show what is true now."""
-        if self._built and self.is_attached and self.page.cells:
+        if self.page.is_attached and self.page.cells:
             title, self._lines = self._make(self.page.cells)
             retitle(self.page, title, self._note() or self.HINT)
             self.page.show(self._lines)

@@ -31,7 +31,7 @@ LIGHT = Theme(
     panel="#ECECE6",
     dark=False,
 )
-NAMES = {"dark": "rackberry-dark", "light": "rackberry-light", "ansi": "textual-ansi"}
+NAMES = {"dark": "rackberry-dark", "light": "rackberry-light", "ansi": "ansi-dark"}
 
 _ANSI: dict[Light, str] = {
     Light.READY: "green",

@@ -15,6 +15,7 @@ from textual.content import Content
 from textual.geometry import Region, Size
 from textual.message import Message
 from textual.scroll_view import ScrollView
+from textual.scrollbar import ScrollBarRender
 from textual.strip import Strip
 from textual.widget import Widget
 
@@ -49,6 +50,13 @@ def retitle(widget: Widget, title: str, subtitle: str = "") -> None:
         content = Content(text)
         if (getattr(widget, name) or "") != content.markup:
             setattr(widget, name, content)
+
+
+class PlainBar(ScrollBarRender):
+    """A scroll bar of whole cells only, for terminals without block characters."""
+
+    VERTICAL_BARS = [" "] * 8
+    HORIZONTAL_BARS = [" "] * 8
 
 
 class Lines(ScrollView, can_focus=True, inherit_bindings=False):
@@ -107,6 +115,9 @@ class Lines(ScrollView, can_focus=True, inherit_bindings=False):
     def use(self, known: dict[str, Style]) -> None:
         """Take the colours of another theme."""
         self._styles = known
+        if "ascii" in known:
+            # An instance's own renderer is Textual's documented way; its type says class variable.
+            self.vertical_scrollbar.renderer = PlainBar  # type: ignore[misc]
         self.refresh()
 
     def render_line(self, y: int) -> Strip:
@@ -241,6 +252,9 @@ class RackView(ScrollView, can_focus=True, inherit_bindings=False):
     def use(self, known: dict[str, Style]) -> None:
         """Take the colours of another theme."""
         self._styles = known
+        if "ascii" in known:
+            # An instance's own renderer is Textual's documented way; its type says class variable.
+            self.vertical_scrollbar.renderer = PlainBar  # type: ignore[misc]
         self.refresh()
 
     def on_resize(self) -> None:

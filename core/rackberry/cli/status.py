@@ -165,7 +165,7 @@ def _node_lines(painter: Painter, view: NodeView, document: dict[str, Any]) -> l
     if document["scheduling_reason"]:
         lines.append(f"  scheduling {clean(document['scheduling_reason'])}")
     info = view.info
-    where = f"rack {view.rack or '-'} slot {'-' if view.slot is None else view.slot}"
+    where = f"rack {clean(view.rack) or '-'} slot {'-' if view.slot is None else view.slot}"
     lines.append(f"  place      {where}, role {clean(document['role']) or '-'}")
     if info is not None:
         lines.append(
