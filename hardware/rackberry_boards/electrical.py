@@ -272,6 +272,12 @@ def relays(board: Board, model: Model) -> Iterator[Finding]:
                 f"{model.pin_ma_max:g} mA at most; use a base resistor of 1 kΩ, or another module"
             )
             yield error("coil-on-pin", where, words)
+        if relay.drive == "direct" and relay.coil_v > GPIO_V:
+            words = (
+                f"the coil of relay {name!r} needs {relay.coil_v:g} V; {label} gives {GPIO_V} V: put a "
+                'transistor between and write drive = "transistor"'
+            )
+            yield error("coil-voltage", where, words)
         if relay.drive != "module" and not relay.diode:
             words = (
                 f"relay {name!r} has no diode across its coil: switching off, the coil's kick destroys "

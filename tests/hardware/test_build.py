@@ -24,6 +24,7 @@ BOARDS = load_boards(HARDWARE / "board.toml")
 EXTRA = ("manifold3d", "schemdraw", "trimesh", "wireviz", "PIL")
 missing = [name for name in EXTRA if importlib.util.find_spec(name) is None]
 needs_extra = pytest.mark.skipif(bool(missing), reason=f"the extra [hardware] lacks {missing}")
+needs_schemdraw = pytest.mark.skipif("schemdraw" in missing, reason="schemdraw is not installed")
 needs_dot = pytest.mark.skipif(
     shutil.which("dot") is None, reason="graphviz (dot) is not installed"
 )
@@ -36,7 +37,7 @@ def test_the_texts_in_the_tree_are_current(name: str) -> None:
         assert (GENERATED / name / file).read_text() == text, said
 
 
-@needs_extra
+@needs_schemdraw
 @pytest.mark.parametrize("name", BOARDS)
 def test_the_schematic_in_the_tree_is_current(name: str) -> None:
     from rackberry_boards.schematic import schematic_svg

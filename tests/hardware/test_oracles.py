@@ -7,6 +7,7 @@ import msgspec
 import pytest
 from gpiozero import PiBoardInfo
 
+from rackberry.config import load
 from rackberry.language import LANGUAGE, Palette
 from rackberry_agent.settings import AgentSettings
 from rackberry_boards.circuits import HEADER, modules, wires
@@ -83,7 +84,8 @@ def test_every_overlay_claims_something() -> None:
 @pytest.mark.parametrize("name", PIS)
 def test_the_agent_loads_what_is_made_for_it(name: str) -> None:
     board = BOARDS[name]
-    settings = msgspec.convert(tomllib.loads(agent_toml(name, board)), AgentSettings)
+    # As the agent does it, from the file in the tree.
+    settings = load(AgentSettings, ROOT / "hardware" / "generated" / name / "agent.toml", env={})
     assert (settings.rack, settings.slot) == (board.rack, board.slot)
     assert {name: given.pin for name, given in settings.inputs.items()} == {
         name: given.pin for name, given in board.inputs.items()
