@@ -238,7 +238,6 @@ class Master:
         elif health.interval_s != pulse.interval_s:
             pulse.restart(health.interval_s)
         pulse.beat(now)
-        member.heard_ms = fact.at_ms
         vitals = member.vitals = health.vitals
         if vitals.throttled_bits and vitals.throttled_bits & 1:
             member.under_voltage_s = now
@@ -252,6 +251,7 @@ class Master:
 
     def _on_condition(self, member: Member, health: NodeHealth, now: float) -> None:
         before = member.condition
+        member.note_heard(now, self._desk.people_ms())
         member.condition, member.condition_reasons = health.condition, health.reasons
         if member.liveness is Liveness.ALIVE:
             member.reason = reason_alive(member)
@@ -283,7 +283,6 @@ class Master:
                 self._liveness.reborn(member, fact, now)
             member.session = fact.session
             member.pulse.heard(now)
-            member.heard_ms = fact.at_ms
             self._liveness.evidence(member, Evidence.BEAT, now)
         elif (fact.incarnation, fact.session) != (member.incarnation, member.session):
             self._desk.refuse("late-will")

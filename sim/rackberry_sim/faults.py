@@ -6,13 +6,13 @@ are mended by the end of the safety phase, so that in the liveness phase everyth
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rackberry.messages import Vitals
 from rackberry.ports import Stop
-from rackberry_sim.machines import NodeMachine
 from rackberry_sim.rack import SimRack
+from rackberry_sim.roles import NodeMachine
 
 REBOOT_S = 1.5
 """A simulated Pi boots faster than a real one, so that more can go wrong in a run."""
@@ -91,11 +91,22 @@ def clone(rack: SimRack, node: NodeMachine, for_s: float) -> None:
 
 
 def clock_step(rack: SimRack, node: NodeMachine, for_s: float) -> None:
-    """Wall clocks of the node and of the master jump by an hour, either way."""
+    """The wall clocks of the node and of the master jump by an hour, each its own way, and stay there."""
+    del for_s
     step_ms = rack.world.chance.choice((-3_600_000, 3_600_000))
     node.wall_off_ms += step_ms
     rack.master.wall_off_ms -= step_ms
-    rack.world.at(rack.world.now + for_s, _set_clocks, rack, node)
+
+
+def lossy(rack: SimRack, node: NodeMachine, for_s: float) -> None:
+    """Half of what one direction carries is lost at first; the other direction is as it was."""
+    conditions = rack.conditions
+    bad = replace(conditions, loss=0.5)
+    if rack.world.chance.random() < 0.5:
+        node.set_conditions(up=bad, down=conditions)
+    else:
+        node.set_conditions(up=conditions, down=bad)
+    rack.world.at(rack.world.now + for_s, node.set_conditions, conditions, conditions)
 
 
 def rack_power(rack: SimRack, node: NodeMachine, for_s: float) -> None:
@@ -167,7 +178,7 @@ FAULTS: dict[str, Callable[[SimRack, NodeMachine, float], None]] = {
     fault.__name__.replace("_", "-"): fault
     for fault in (
         power_cut, kill, freeze, slow, partition, deaf, mute, flap, brown_out, clean_stop, clone,
-        clock_step, rack_power, storm, broker_restart, broker_freeze, late_wills, master_restart,
+        clock_step, lossy, rack_power, storm, broker_restart, broker_freeze, late_wills, master_restart,
         master_stall, master_cut, read_only_card,
     )
 }  # fmt: skip
@@ -243,10 +254,6 @@ def _mend(machine: Any) -> None:
 
 def _set_cut(node: NodeMachine, cut: bool) -> None:
     node.set_cut(up=cut, down=cut)
-
-
-def _set_clocks(rack: SimRack, node: NodeMachine) -> None:
-    node.wall_off_ms = rack.master.wall_off_ms = 0
 
 
 def _start_master(rack: SimRack) -> None:

@@ -74,7 +74,7 @@ def tell(
     story = Story(seed)
     checkers = Checkers(rack)
     if transcript:
-        rack.broker.watchers.append(lambda now, fact: _note(story, now, fact))
+        rack.broker.watch(MasterEvent, lambda now, fact: _note(story, now, fact))
     rack.boot()
     story.strokes = plan(rack, BOOT_S, BOOT_S + SAFETY_S, faults) if strokes is None else strokes
     for stroke in story.strokes:

@@ -41,7 +41,7 @@ def test_an_unknown_fault_is_refused_with_the_known_ones() -> None:
         (AnyWill, ["late-wills", "kill"]),
         (NoSession, ["late-wills", "storm"]),
         (NoBlackout, ["broker-freeze", "broker-restart", "master-stall"]),
-        (WallTime, ["clock-step"]),
+        (WallTime, ["clock-step", "power-cut"]),
         (Hasty, ["slow"]),
     ],
     ids=lambda given: given.__name__ if isinstance(given, type) else "",
