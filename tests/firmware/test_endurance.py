@@ -150,7 +150,10 @@ def test_the_real_master_takes_it_for_a_node(
 
         def judged(liveness: Liveness) -> Verdict:
             found: Verdict = recorder.wait_for(
-                lambda one: one.topic == verdict_topic and one.data.liveness is liveness
+                # The first word of a node is its birth; its place comes with its info, just behind.
+                lambda one: (
+                    one.topic == verdict_topic and one.data.liveness is liveness and one.data.rack
+                )
             ).data
             return found
 
