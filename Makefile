@@ -4,13 +4,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: help setup demo test check format contract bench clean
+.PHONY: help setup demo test check format contract bench hardware pictures clean
 help:
 	@echo "make demo      a live rack of seven Pis on this machine"
 	@echo "make test      set up, then run every test"
 	@echo "make check     format, lint, types, layers"
 	@echo "make contract  regenerate docs/contract.md from the topics and messages"
+	@echo "make pictures  draw the pictures of the screen in docs/pictures anew"
 	@echo "make bench     measure what is promised, beside a peer in the same run"
+	@echo "make hardware  draw, list and configure everything anew from hardware/board.toml"
 	@echo "make setup     only prepare $(VENV)"
 
 setup: $(STAMP)
@@ -19,7 +21,7 @@ $(STAMP): pyproject.toml deploy/ensure-debian
 	deploy/ensure-debian python3-venv:ensurepip mosquitto:mosquitto mosquitto-clients:mosquitto_sub tmux:tmux
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
-	$(BIN)/python -m compileall -q core node_agent master tui sim
+	$(BIN)/python -m compileall -q core node_agent master tui sim hardware/rackberry_boards
 	touch $@
 
 demo: $(STAMP)
@@ -45,6 +47,19 @@ bench: $(STAMP)
 	$(BIN)/python bench/commands.py
 	$(BIN)/python bench/agent.py
 	$(BIN)/python bench/detection.py
+	$(BIN)/python bench/screen.py
+
+pictures: $(STAMP)
+	TZ=UTC $(BIN)/python -m rackberry_tui.pictures docs/pictures
+
+# The drawing packages weigh 109 MB, half as much as all the rest, so they come only with this.
+hardware: $(STAMP)
+	deploy/ensure-debian graphviz:dot
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,hardware]'
+	$(BIN)/python -m rackberry_boards check hardware/board.toml
+	$(BIN)/python -m rackberry_boards build hardware/board.toml --out hardware/generated
+	cp hardware/generated/pico-w/board.py firmware/pico/board.py
+	$(BIN)/python -m pytest tests/hardware
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

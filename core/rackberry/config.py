@@ -59,6 +59,18 @@ class BrokerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         ),
     ] = 5
 
+    def check_files(self) -> None:
+        """See that the files named here can be read.
+
+        Raises:
+            ValueError: naming the key and the file of the first that cannot.
+        """
+        for key in ("password_file", "ca_file", "certificate_file", "key_file"):
+            path = getattr(self, key)
+            if path and not os.access(path, os.R_OK):
+                why = "cannot be read by this user" if Path(path).exists() else "is not there"
+                raise ValueError(f"broker.{key}: the file {path} {why}")
+
     def __post_init__(self) -> None:
         check_root(self.root)
         if bool(self.certificate_file) != bool(self.key_file):
@@ -118,9 +130,16 @@ def load(
         if value is not None:
             _put(tree, dotted, value)
     try:
-        return msgspec.convert(tree, shape, strict=True)
+        settings = msgspec.convert(tree, shape, strict=True)
+        broker = getattr(settings, "broker", settings)
+        if isinstance(broker, BrokerSettings):
+            broker.check_files()
+        return settings
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{source}: {_in_words(error)}") from None
+        words = _in_words(error)
+        if "[...]" in words.partition(": ")[0]:
+            words = words.replace("[...]", _culprit(shape, tree, words), 1)
+        raise ConfigError(f"{source}: {words}") from None
     except ValueError as error:
         raise ConfigError(f"{source}: {error}") from None
 
@@ -139,10 +158,29 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _in_words(error: msgspec.ValidationError) -> str:
     text, _, where = str(error).partition(" - at `")
+    if where.startswith("key` in `"):  # the name of an entry, not its content
+        where = where.removeprefix("key` in `").removesuffix("`") + "[...]"
+        text = f"this name is not allowed, {text[:1].lower()}{text[1:]}"
     where = where.removesuffix("`").removeprefix("$").removeprefix(".").removesuffix("`")
     text = text.replace("`", "")
     text = text[:1].lower() + text[1:]
     return f"{where}: {text}" if where else text
+
+
+def _culprit(shape: Any, tree: Any, words: str) -> str:
+    """Which entry of a table of named entries is wrong: msgspec says only that one of them is.
+
+    It is looked for as the one that is refused alone, which is the table's last path element.
+    """
+    for name in words.partition("[...]")[0].split("."):
+        shape, tree = _fields(_bare(shape)).get(name), tree.get(name)
+    if isinstance(tree, dict):
+        for key, item in tree.items():
+            try:
+                msgspec.convert({key: item}, shape)
+            except (msgspec.ValidationError, ValueError):
+                return f".{key}"
+    return "[...]"
 
 
 def _fields(shape: Any) -> dict[str, Any]:
@@ -252,8 +290,18 @@ def _toml_lines(shape: type[msgspec.Struct], table: str) -> list[str]:
             plain += [f"{note} (none by default)", f"# {field.encode_name} = []"]
         else:
             value = msgspec.json.encode(default).decode()
-            plain += [note, f"{field.encode_name} = {value}"]
+            # A default may stand for "not given" (an empty name) and be refused when it is given.
+            mark = "" if _is_accepted(default, field.type) else "# "
+            plain += [note, f"{mark}{field.encode_name} = {value}"]
     return plain + nested
+
+
+def _is_accepted(value: object, hint: Any) -> bool:
+    try:
+        msgspec.convert(msgspec.to_builtins(value), hint)
+    except msgspec.ValidationError:
+        return False
+    return True
 
 
 def _description(hint: Any) -> str:

@@ -197,6 +197,15 @@ LANGUAGE: dict[Light, Sign] = {
 }  # fmt: skip
 
 
+_OF_LIVENESS = {
+    Liveness.DEAD: Light.DEAD,
+    Liveness.SUSPECT: Light.SUSPECT,
+    Liveness.JOINING: Light.STALE,
+    Liveness.PROBATION: Light.WARN,
+    Liveness.LEFT: Light.OFF,
+}
+
+
 def light_for(
     liveness: Liveness,
     scheduling: Scheduling,
@@ -214,15 +223,8 @@ def light_for(
     >>> light_for(Liveness.ALIVE, Scheduling.SCHEDULABLE, Condition.WARN, busy=True)
     <Light.WARN: 'warn'>
     """
-    by_liveness = {
-        Liveness.DEAD: Light.DEAD,
-        Liveness.SUSPECT: Light.SUSPECT,
-        Liveness.JOINING: Light.STALE,
-        Liveness.PROBATION: Light.WARN,
-        Liveness.LEFT: Light.OFF,
-    }
-    if liveness in by_liveness:
-        return by_liveness[liveness]
+    if liveness is not Liveness.ALIVE:
+        return _OF_LIVENESS[liveness]
     if condition is not Condition.OK:
         return Light.WARN
     if scheduling is not Scheduling.SCHEDULABLE:

@@ -41,7 +41,7 @@ from rackberry.clock import Clock, Random
 from rackberry.config import BrokerSettings
 from rackberry.loop import Inbox, thread
 from rackberry.ports import CaughtUp, Clear, Cleared, LinkDown, LinkEffect, LinkUp, Publish, Refused
-from rackberry.topics import UnknownTopicError, parse
+from rackberry.topics import Address, UnknownTopicError, parse
 from rackberry.wire import RefusalError, Stamper, decode
 
 log = logging.getLogger(__name__)
@@ -74,6 +74,8 @@ class Link:
             acknowledgement.
         tap: called in the network thread with (topic, payload) of everything received, for tools
             that show raw messages.
+        denied: called in the network thread with the address of a message that the broker did not
+            accept; only MQTT 5 brokers say so, and only for QoS 1.
     """
 
     def __init__(
@@ -88,6 +90,7 @@ class Link:
         will: Callable[[], Publish] | None = None,
         read_qos: int = 1,
         tap: Callable[[str, bytes], None] | None = None,
+        denied: Callable[[Address], None] | None = None,
     ) -> None:
         self._settings = settings
         self._client_id = client_id
@@ -99,6 +102,7 @@ class Link:
         self._will = will
         self._read_qos = read_qos
         self._tap = tap
+        self._denied = denied
         self._v5 = settings.protocol == "5"
         self._outgoing: queue.SimpleQueue[tuple[LinkEffect, int, int]] = queue.SimpleQueue()
         self._pending: deque[tuple[LinkEffect, int, int]] = deque()
@@ -109,6 +113,7 @@ class Link:
         self._stopped = Flag()
         self._client: _BlockReader | None = None
         self._connected = False
+        self._answered = False  # by a CONNACK, of whatever kind
         self._gate_open = False  # closed until the birth is out
         self._unacknowledged: dict[int, tuple[LinkEffect, int, int]] = {}
         self._payload_max: int | None = None
@@ -148,9 +153,11 @@ class Link:
         while not self._stopping.is_set():
             client = self._make_client()
             opened_s = self._clock.now()
+            self._answered = False
             try:
                 client.connect(self._settings.host, self._settings.port, self._settings.keepalive_s)
             except OSError as error:  # TLS errors are OSErrors, too
+                self._answered = True  # by words of our own
                 self._inbox.put(LinkDown(self._describe(error), "unreachable"))
             else:
                 self._serve(client)
@@ -269,6 +276,13 @@ class Link:
     def _forget_connection(self, client: "_BlockReader") -> None:
         if self._connected:
             self._inbox.put(LinkDown("the connection to the broker ended"))
+        elif not self._answered and not self._stopping.is_set():
+            where = f"{self._settings.host}:{self._settings.port}"
+            words = (
+                f"{where} took our connection but gave no answer: is it an MQTT broker that works"
+            )
+            words += ", and does it know our certificate?" if self._settings.ca_file else "?"
+            self._inbox.put(LinkDown(words, "unreachable"))
         self._client = None
         self._connected = False
         self._gate_open = False
@@ -325,6 +339,7 @@ class Link:
         reason: ReasonCode,
         properties: Any,
     ) -> None:
+        self._answered = True
         if reason.is_failure:
             words = str(reason)
             if self._v5 and words == "Unsupported protocol version":
@@ -391,9 +406,11 @@ class Link:
             self._inbox.put(Refused("unknown-topic", topic))
 
     def _on_publish(
-        self, _client: paho.Client, _userdata: object, mid: int, _reason: Any, _properties: Any
+        self, _client: paho.Client, _userdata: object, mid: int, reason: Any, _properties: Any
     ) -> None:
-        self._unacknowledged.pop(mid, None)
+        item = self._unacknowledged.pop(mid, None)
+        if item is not None and reason.is_failure and self._denied is not None:
+            self._denied(item[0].address)
 
     def _on_subscribe(
         self, _client: paho.Client, _userdata: object, mid: int, _reasons: Any, _properties: Any

@@ -186,7 +186,7 @@ NODE_ATTEMPT = Route(
     "node",
     False,
     1,
-    "accepted, progress, finished of one attempt",
+    "accepted, progress, finished of one attempt (not served yet)",
 )
 NODE_REPLY = Route(
     "node-reply", "node/{node}/reply", "node", False, 1, "a node's answer to a command", expiry_s=30
@@ -209,14 +209,16 @@ CMD_IDENTIFY = Route(
     "blink until somebody presses the node's button",
     expiry_s=10,
 )
-CMD_RUN = Route("cmd-run", "cmd/{node}/run", "master", False, 1, "begin an attempt of a job")
+CMD_RUN = Route(
+    "cmd-run", "cmd/{node}/run", "master", False, 1, "begin an attempt of a job (not served yet)"
+)
 CMD_CANCEL = Route(
     "cmd-cancel",
     "cmd/{node}/cancel",
     "master",
     False,
     1,
-    "stop an attempt, or forget it: its result is recorded",
+    "stop an attempt, or forget it: its result is recorded (not served yet)",
     expiry_s=10,
 )
 CMD_SHUTDOWN = Route(
@@ -254,7 +256,7 @@ MASTER_JOB = Route(
     "master",
     True,
     1,
-    "where a job stands, and why; until it is pruned",
+    "where a job stands, and why; until it is pruned (not served yet)",
 )
 MASTER_EVENT = Route(
     "master-event", "master/event", "master", False, 1, "what just happened, in words, numbered"
@@ -294,7 +296,7 @@ REQUEST_DRAIN = Route(
     "operator",
     False,
     1,
-    "give a node no new work, and take away what it has after a while",
+    "give a node no new work, and take away what it has after a while (not served yet)",
     expiry_s=10,
 )
 REQUEST_SUBMIT = Route(
@@ -303,7 +305,7 @@ REQUEST_SUBMIT = Route(
     "operator",
     False,
     1,
-    "have a job done",
+    "have a job done (not served yet)",
     expiry_s=10,
 )
 REQUEST_CANCEL = Route(
@@ -312,7 +314,7 @@ REQUEST_CANCEL = Route(
     "operator",
     False,
     1,
-    "give a job up",
+    "give a job up (not served yet)",
     expiry_s=10,
 )
 REQUEST_RETRY = Route(
@@ -321,7 +323,7 @@ REQUEST_RETRY = Route(
     "operator",
     False,
     1,
-    "try a job again that was held, has failed or was cancelled",
+    "try a job again that was held, has failed or was cancelled (not served yet)",
     expiry_s=10,
 )
 REPLY = Route(

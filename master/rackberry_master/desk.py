@@ -22,6 +22,7 @@ from rackberry_master.records import Drop, Log, Memory, Remember, record_of, res
 Effect = Publish | Clear | Exit | Remember | Drop | Log
 
 MEMBERS_MAX = 10_000
+MISSED = frozenset({Liveness.SUSPECT, Liveness.DEAD, Liveness.LEFT})
 PRESENT = frozenset({Liveness.ALIVE, Liveness.SUSPECT, Liveness.PROBATION})
 
 
@@ -55,6 +56,9 @@ class Desk:
             member = self.members.get(record.node) or self.add(record.node, now)
             restore(member, record)
             member.since_s = now
+            if member.heard_ms is not None and member.liveness in MISSED:
+                # Over a restart there is only the wall clock to tell how long ago that was.
+                member.gone_s = now - max(0, people_ms() - member.heard_ms) / 1000
             self.agenda.schedule(member.node, now)
 
     def add(self, node: str, now: float) -> Member:

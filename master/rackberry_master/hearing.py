@@ -7,9 +7,9 @@ master honest:
   than `ECHO_AGE_S_MAX`, silence is no evidence: a frozen broker silences everybody at once. An echo
   that stays away for `DEAF_S` is an event of its own.
 - **Return.** After the master's own absence (a lagging loop, a lost link, a restart) the silence of a
-  node that it has not heard again is counted from its return, `resumed_s`, and after a lost link from
-  a death time later, because nodes come back within their own back-off. A node that has been heard
-  since is judged as always.
+  node that it has not heard again is counted from its return, `resumed_s`, and after a lost link or a
+  frozen broker from a death time later, because nodes come back within their own back-off. A node that
+  has been heard since is judged as always.
 - **Hold.** When more than max(3, 30 %) of the nodes fall silent within `MASS_WINDOW_S`, deaths are held
   for twice the death time. One event names what the silent nodes share; what is silent still when the
   hold ends is declared dead together. Costs: a rack that truly lost its power is dead 5 s later than
@@ -68,7 +68,9 @@ class Hearing:
         return self.hold_until_s is not None or not self.link_up or self._deaf
 
     def _resume(self, now: float, allowance_s: float) -> None:
-        self._resumed_s, self._allowance_s = now, allowance_s
+        # A second reason to have heard nothing does not take back the time that the first one gave.
+        left_s = self._resumed_s + self._allowance_s - now
+        self._resumed_s, self._allowance_s = now, max(allowance_s, left_s)
 
     # --- the link ---------------------------------------------------------------------------------
 
@@ -129,7 +131,8 @@ class Hearing:
     def on_echo(self, now: float) -> None:
         """Our own heartbeat came back."""
         if self._deaf:
-            self._resume(now, 0.0)
+            # Nodes may have given up a broker that did not answer, and come back within their back-off.
+            self._resume(now, self._desk.limits.dead_floor_s)
         self._echo_s = now
         if self._deaf:
             self._deaf = False

@@ -43,8 +43,9 @@ class LivenessRules:
         if before is after:
             return
         member.evidence = {"rule": str(evidence), **member.pulse.evidence(now)}
-        gone_s = self._gone_s(member)
+        gone_s = self._gone_s(member, now)
         member.since_s, member.since_ms = now, self._desk.people_ms()
+        member.note_heard(now, member.since_ms)
         match after:
             case Liveness.ALIVE:
                 self._alive(member, before, gone_s, now)
@@ -53,19 +54,17 @@ class LivenessRules:
             case Liveness.SUSPECT:
                 self._suspect(member, evidence, now)
             case Liveness.DEAD:
-                self._dead(member, now)
+                self._dead(member, before, now)
             case Liveness.LEFT:
                 self._left(member, why, now)
         self.schedule(member, now)
 
-    def _gone_s(self, member: Member) -> float:
-        if member.gone_ms is None:
-            return 0.0
-        return max(0.0, (self._desk.people_ms() - member.gone_ms) / 1000)
+    def _gone_s(self, member: Member, now: float) -> float:
+        return 0.0 if member.gone_s is None else now - member.gone_s
 
     def _alive(self, member: Member, before: Liveness, gone_s: float, now: float) -> None:
         member.reason = reason_alive(member)
-        member.gone_ms = None
+        member.gone_s = None
         self._desk.announce(member)
         quiet = self._hearing.quiet
         if before is Liveness.SUSPECT and not quiet and member.return_due_s is None:
@@ -100,18 +99,20 @@ class LivenessRules:
     def _suspect(self, member: Member, evidence: Evidence, now: float) -> None:
         pulse = member.pulse
         limits = self._desk.limits
-        member.gone_ms = member.heard_ms
-        silent_s = max(0.0, now - pulse.last_s)
+        member.note_gone()
         if evidence is Evidence.WILL:
             member.reason = "its connection broke without a goodbye"
             words = f"{member.node}: the broker says its connection broke"
             why = f"dead in {limits.will_grace_s:.1f} s unless the same process connects again"
         else:
-            member.reason = f"no heartbeat for {silent_s:.1f} s"
-            words = (
-                f"{member.node} went silent: last heartbeat {silent_s:.1f} s ago, "
-                f"expected every {pulse.interval_s:g} s"
-            )
+            if member.heard_s is None:
+                last = "not heard since this master started"
+                member.reason = "no heartbeat since this master started"
+            else:
+                silent_s = now - member.heard_s
+                last = f"last heartbeat {silent_s:.1f} s ago"
+                member.reason = f"no heartbeat for {silent_s:.1f} s"
+            words = f"{member.node} went silent: {last}, expected every {pulse.interval_s:g} s"
             why = f"no new work until it answers; dead after {pulse.dead_after_s:.1f} s of silence"
             self._desk.ask(member, now)
         self._desk.announce(member)
@@ -121,16 +122,18 @@ class LivenessRules:
                 now, "node-suspect", "warn", words, why, node=member.node, data=member.evidence
             )
 
-    def _dead(self, member: Member, now: float) -> None:
+    def _dead(self, member: Member, before: Liveness, now: float) -> None:
         pulse = member.pulse
         by_will = member.will_s is not None
-        heard = pulse.last_s > float("-inf")
+        member.note_gone()
         under_voltage_ago_s = None
         if member.under_voltage_s is not None:
             under_voltage_ago_s = max(0.0, pulse.last_s - member.under_voltage_s)
         cause = last_words(member.vitals, by_will=by_will, under_voltage_ago_s=under_voltage_ago_s)
-        if not heard:
+        if member.heard_s is None:
             rule = "nothing was heard of it since this master started"
+        elif by_will and before is Liveness.PROBATION:
+            rule = "its connection broke during its probation"
         elif by_will:
             grace_s = self._desk.limits.will_grace_s
             rule = f"its connection broke and it did not come back within {grace_s:.1f} s"
@@ -165,7 +168,7 @@ class LivenessRules:
 
     def _left(self, member: Member, why: str, now: float) -> None:
         member.reason = "said goodbye" + (f": {why}" if why else "")
-        member.gone_ms = member.heard_ms
+        member.note_gone()
         self._desk.announce(member)
         self._desk.tell(
             now,
@@ -219,14 +222,14 @@ class LivenessRules:
     def tell_return(self, member: Member, now: float) -> None:
         """A new process is the node: say what its boot id tells, now that it may have come."""
         member.return_due_s = None
-        gone_s = self._gone_s(member)
+        gone_s = self._gone_s(member, now)
         account = account_of_return(
             boot_before=member.return_from,
             boot_now=member.info.os_boot_id if member.info else "",
             same_process=False,
             gone_s=gone_s,
         )
-        member.gone_ms = None
+        member.gone_s = None
         self._tell_back(member, gone_s, account, now)
 
     def _tell_back(self, member: Member, gone_s: float, account: str, now: float) -> None:
@@ -306,8 +309,8 @@ class LivenessRules:
                 self.expire(member, now)
 
     def _will_expired(self, member: Member, now: float) -> bool:
-        if member.will_s is None:
-            return False
+        if member.will_s is None or self._hearing.in_doubt(member.will_s):
+            return False  # the master was away since: the same process may have connected again
         return now >= member.will_s + self._desk.limits.will_grace_s
 
     def expire(self, member: Member, now: float) -> None:

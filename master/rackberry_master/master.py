@@ -15,6 +15,7 @@ from typing import Literal
 
 from rackberry import topics
 from rackberry.messages import (
+    CancelJob,
     LedReport,
     MasterHealth,
     MasterState,
@@ -23,6 +24,8 @@ from rackberry.messages import (
     NodeInfo,
     NodeState,
     Request,
+    Retry,
+    Submit,
 )
 from rackberry.ports import (
     CaughtUp,
@@ -215,6 +218,8 @@ class Master:
                 self._hearing.on_echo(now)
         elif isinstance(fact.data, Request):
             self._requests.handle(fact.data, now)
+        elif isinstance(fact.data, Submit | CancelJob | Retry):
+            self._requests.refuse_work(fact.data.id, fact.data.client)
 
     def _on_health(self, member: Member, fact: Received, now: float) -> None:
         health = fact.data
@@ -233,7 +238,6 @@ class Master:
         elif health.interval_s != pulse.interval_s:
             pulse.restart(health.interval_s)
         pulse.beat(now)
-        member.heard_ms = fact.at_ms
         vitals = member.vitals = health.vitals
         if vitals.throttled_bits and vitals.throttled_bits & 1:
             member.under_voltage_s = now
@@ -247,6 +251,7 @@ class Master:
 
     def _on_condition(self, member: Member, health: NodeHealth, now: float) -> None:
         before = member.condition
+        member.note_heard(now, self._desk.people_ms())
         member.condition, member.condition_reasons = health.condition, health.reasons
         if member.liveness is Liveness.ALIVE:
             member.reason = reason_alive(member)
@@ -278,7 +283,6 @@ class Master:
                 self._liveness.reborn(member, fact, now)
             member.session = fact.session
             member.pulse.heard(now)
-            member.heard_ms = fact.at_ms
             self._liveness.evidence(member, Evidence.BEAT, now)
         elif (fact.incarnation, fact.session) != (member.incarnation, member.session):
             self._desk.refuse("late-will")

@@ -79,12 +79,28 @@ class Member:
     return_due_s: float | None = None
     """When to say that the node is back even if its boot id has not come yet."""
     return_from: str = ""
-    gone_ms: int | None = None
+    gone_s: float | None = None
+    """When it was last heard before it was missed."""
     asked_s: float = float("-inf")
     """When it was last asked to announce itself."""
     edges_budget: float = 10.0
     edges_at_s: float = 0.0
     addresses: set[Address] = field(default_factory=set)
+
+    @property
+    def heard_s(self) -> float | None:
+        """When it was last heard live by this master; None for never."""
+        return self.pulse.last_s if self.pulse.last_s > float("-inf") else None
+
+    def note_gone(self) -> None:
+        """It is missed: its absence counts from when it was last heard."""
+        if self.heard_s is not None:
+            self.gone_s = self.heard_s
+
+    def note_heard(self, now: float, wall_ms: int) -> None:
+        """Translate when it was last heard into our own wall clock: the node's may be years off."""
+        if self.heard_s is not None:
+            self.heard_ms = wall_ms - round(1000 * (now - self.heard_s))
 
     @property
     def scheduling(self) -> Scheduling:

@@ -32,6 +32,15 @@ class Requests:
             self._want(member, Scheduling.SCHEDULABLE, request, now)
         elif isinstance(request, Forget):
             self._forget(member, request, now)
+        else:
+            self.refuse_work(request.id, request.client)
+
+    def refuse_work(self, request_id: str, client: str) -> None:
+        """Jobs are in the contract but not served yet; whoever asks is told so."""
+        words = "this master does not run jobs yet; it takes cordon, uncordon and forget"
+        self._desk.refuse("not-served")
+        reply = Reply(id=request_id, ok=False, words=words)
+        self._desk.out.append(Publish(topics.REPLY.at(client), reply))
 
     def _want(self, member: Member, wanted: Scheduling, request: Request, now: float) -> None:
         cordon = wanted is Scheduling.CORDONED

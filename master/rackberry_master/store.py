@@ -44,14 +44,23 @@ class Store:
         try:
             directory.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(self._path, isolation_level=None)
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=NORMAL")
-            self._db.executescript(SCHEMA)
-            self._check_version()
         except (OSError, sqlite3.Error) as error:
             raise StoreError(
                 f"the master's memory {self._path} cannot be opened: {error}"
             ) from error
+        try:
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=NORMAL")
+            self._db.executescript(SCHEMA)
+            self._check_version()
+        except sqlite3.Error as error:
+            self._db.close()
+            raise StoreError(
+                f"the master's memory {self._path} cannot be opened: {error}"
+            ) from error
+        except StoreError:
+            self._db.close()
+            raise
 
     def _check_version(self) -> None:
         found = self._get_meta("schema")

@@ -131,6 +131,7 @@ class Agent:
         self._verdict: Verdict | None = None
         self._stale: set[str] = set()
         self._light_due_s = now
+        self._shown: Light | None = None
         self._unread = 0
         self._report_due = False
         self._stopping: str | None = None
@@ -329,7 +330,9 @@ class Agent:
 
     # --- LEDs -------------------------------------------------------------------------------------
 
-    def _light(self) -> Light:
+    @property
+    def light(self) -> Light:
+        """What the node has to say on its status lights now."""
         if self._identifying.active:
             return Light.IDENTIFY
         if not self._link_up:
@@ -343,7 +346,10 @@ class Agent:
         return light_for(liveness, verdict.scheduling, self._judged.condition)
 
     def _show(self, now: float) -> None:
-        if self._leds.show(self._light(), now, self._people_ms()):
+        light = self.light
+        if light is not self._shown:
+            self._shown = light
+            self._leds.show(light, now, self._people_ms())
             self._report_due = True
             self._light_due_s = now
         if now >= self._light_due_s:

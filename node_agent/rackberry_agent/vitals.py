@@ -23,6 +23,10 @@ THERMAL_TYPES = ("cpu-thermal", "cpu_thermal", "soc-thermal", "x86_pkg_temp", "a
 THROTTLED = "sys/devices/platform/soc/soc:firmware/get_throttled"
 
 
+class AbsentError(Exception):
+    """This machine has no such thing; the message is for people."""
+
+
 class VitalsReader:
     """Reads the vitals of the machine under `root` (another root than / is for tests)."""
 
@@ -50,6 +54,8 @@ class VitalsReader:
             try:
                 values = reader()
                 msgspec.convert(values, Vitals)
+            except AbsentError as error:
+                why = str(error)
             except OSError as error:
                 why = f"{error.strerror or error}: {error.filename or '?'}"
             except (ValueError, IndexError, KeyError) as error:  # msgspec's refusal is a ValueError
@@ -87,7 +93,7 @@ class VitalsReader:
         if not ticks:
             raise ValueError("/proc/stat has no line of cpu")
         if not ticks["cpu"][1]:
-            raise ValueError("no time has passed since the last reading")
+            raise AbsentError("it takes two readings to tell; this was the first")
         shares = {
             name: round(min(100.0, 100 * busy / all_), 1) if all_ else 0.0
             for name, (busy, all_) in ticks.items()
@@ -137,7 +143,7 @@ class VitalsReader:
                 )
         found = [by_type[kind] for kind in THERMAL_TYPES if kind in by_type]
         if not found:
-            raise ValueError("no thermal zone of a processor on this machine")
+            raise AbsentError("this machine shows no temperature of its processor")
         zone = found[0]
         return {"cpu_temp_c": int((zone / "temp").read_text()) / 1000}
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from rackberry import topics
+from rackberry.messages import Message
 from rackberry.ports import Received
 from rackberry.topics import Address, Route
 from rackberry_sim.network import Path
@@ -27,6 +28,9 @@ Watcher = Callable[[float, Received], None]
 
 class Client(Protocol):
     """What the broker asks of a machine."""
+
+    def pings(self, connection: "Connection") -> bool:
+        """True while it would answer for this connection with a PINGREQ if it has nothing to say."""
 
     def deliver(self, connection: "Connection", fact: Received) -> None:
         """A message arrives."""
@@ -57,10 +61,14 @@ class Broker:
         self._world = world
         self.running = True
         self.frozen_until_s = 0.0
+        self.will_lag_s = 0.0
+        """How late a will may be published, behind whatever came after it. MQTT allows it."""
         self.connections: dict[str, Connection] = {}
-        self.retained: dict[Address, Received] = {}
-        self._saved: dict[Address, Received] = {}
-        self.watchers: list[Watcher] = []
+        self.retained: dict[Address, tuple[Received, float]] = {}
+        """What is kept, and since when."""
+        self._saved: dict[Address, tuple[Received, float]] = {}
+        self.watchers: dict[type, list[Watcher]] = {}
+        """By type of message, so that a heartbeat, which most do not look at, costs nothing."""
         self._by_subscription: dict[tuple[Route, str], list[Connection]] = {}
         world.at(SAVE_INTERVAL_S, self._save)
 
@@ -75,19 +83,23 @@ class Broker:
         connection.heard_s = self._world.now
         for key in connection.subscriptions:
             self._by_subscription.setdefault(key, []).append(connection)
-        for address, fact in list(self.retained.items()):
-            if self._fits(connection, address):
+        for address, (fact, kept_s) in list(self.retained.items()):
+            if self._fits(connection, address) and not self._expired(fact, kept_s):
                 self._send(connection, replace(fact, retained=True))
         self._world.at(self._world.now + 1.5 * KEEPALIVE_S, self._look_for_silence, connection)
 
     def reset(self, connection: Connection) -> None:
         """The connection broke and the kernel said so: a killed process, a rebooting machine."""
-        if connection.open:
+        if self._world.now < self.frozen_until_s:
+            self._world.at(self.frozen_until_s, self.reset, connection)
+        elif connection.open:
             self._drop(connection, "reset", with_will=True, tell=False)
 
     def disconnect(self, connection: Connection) -> None:
         """The client said goodbye properly: no will."""
-        if connection.open:
+        if self._world.now < self.frozen_until_s:
+            self._world.at(self.frozen_until_s, self.disconnect, connection)
+        elif connection.open:
             self._drop(connection, "disconnected", with_will=False, tell=False)
 
     def _drop(self, connection: Connection, reason: str, *, with_will: bool, tell: bool) -> None:
@@ -99,18 +111,25 @@ class Broker:
         if tell:
             self._tell_closed(connection, reason)
         if with_will:
-            self.publish(connection.will)
+            if self.will_lag_s > 0:
+                lag_s = self._world.chance.uniform(0, self.will_lag_s)
+                self._world.at(self._world.now + lag_s, self.publish, connection.will)
+            else:
+                self.publish(connection.will)
 
     def _tell_closed(self, connection: Connection, reason: str) -> None:
         if connection.down.cut:
-            return  # it will find out by its own keepalive
+            return  # it will find out by its own keepalive, or when it is heard again
         arrives_s = connection.down.arrival_s(self._world.now, self._world.chance)
         self._world.at(arrives_s, connection.client.closed, connection, reason)
 
     def _look_for_silence(self, connection: Connection) -> None:
         if not connection.open or not self.running:
             return
-        due_s = max(connection.heard_s + 1.5 * KEEPALIVE_S, self.frozen_until_s)
+        heard_s = connection.heard_s
+        if connection.client.pings(connection):
+            heard_s = self._world.now
+        due_s = max(heard_s + 1.5 * KEEPALIVE_S, self.frozen_until_s)
         if self._world.now < due_s:
             self._world.at(due_s, self._look_for_silence, connection)
             return
@@ -120,10 +139,15 @@ class Broker:
     def _give_up(self, connection: Connection) -> None:
         if not connection.open:
             return
-        if self._world.now - connection.heard_s < 1.5 * KEEPALIVE_S:
+        heard_lately = self._world.now - connection.heard_s < 1.5 * KEEPALIVE_S
+        if heard_lately or connection.client.pings(connection):
             self._look_for_silence(connection)
             return
         self._drop(connection, "keepalive", with_will=True, tell=True)
+
+    def watch(self, kind: type[Message], watcher: Watcher) -> None:
+        """Show every message of this type to `watcher(now, fact)`, as it is published."""
+        self.watchers.setdefault(kind, []).append(watcher)
 
     # --- messages ---------------------------------------------------------------------------------
 
@@ -140,22 +164,29 @@ class Broker:
     def publish(self, fact: Received) -> None:
         """Keep, show and pass on."""
         address = fact.address
-        route = address.route
+        route, ids = address
+        world = self._world
+        now = world.now
         if route.retained:
-            self.retained[address] = fact
-        now = self._world.now
-        for watcher in self.watchers:
+            self.retained[address] = (fact, now)
+        for watcher in self.watchers.get(type(fact.data), ()):
             watcher(now, fact)
-        first = address.ids[0] if address.ids else ""
-        receivers = self._by_subscription.get((route, ""))
-        if receivers:
-            for connection in receivers:
-                self._send(connection, fact)
-        if first:
-            receivers = self._by_subscription.get((route, first))
+        by_subscription = self._by_subscription
+        for key in ((route, ""), (route, ids[0])) if ids else ((route, ""),):
+            receivers = by_subscription.get(key)
             if receivers:
-                for connection in tuple(receivers):
-                    self._send(connection, fact)
+                for connection in receivers:  # sending only plans: nobody leaves meanwhile
+                    arrives_s = connection.down.arrival_s(now, world.chance)
+                    world.at(arrives_s, self._arrive, connection, fact)
+
+    def _expired(self, fact: Received, kept_s: float) -> bool:
+        """MQTT 5 message expiry, where the message itself says what its interval is."""
+        intervals = fact.address.route.expiry_intervals
+        interval_s: float | None = getattr(fact.data, "interval_s", None)
+        if intervals is None or interval_s is None:
+            return False
+        kept_max_s = max(1, round(intervals * interval_s + 0.5))
+        return self._world.now - kept_s > kept_max_s
 
     def clear(self, address: Address) -> None:
         """Take a retained message away."""
@@ -174,9 +205,9 @@ class Broker:
     def _arrive(self, connection: Connection, fact: Received) -> None:
         if not connection.open:
             return
-        if connection.down.cut:
-            # TCP keeps trying; what does not get through before the connection ends is gone.
-            self._world.at(self._world.now + 0.2, self._arrive, connection, fact)
+        down = connection.down
+        if down.blocked:
+            down.hold(self._world.now, connection.client.deliver, connection, fact)
             return
         connection.client.deliver(connection, fact)
 

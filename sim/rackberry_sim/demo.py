@@ -4,15 +4,21 @@ Theory of operation: in a temporary folder of its own the demo starts a private 
 one agent process a node, waits until the master holds every node to be alive, and then shows the rack
 or prints where it is. The seven are the rack this project comes from: a master, four nodes in the
 balancer, one that joins at stage two, and Chew Pi, kept out while it runs disk tests. Nothing is left
-behind on any way out: the children end with this process, the folder is removed.
+behind on any way out: the children end with this process, the folder is removed, and where this process
+is killed, a `janitor` does what is left to do.
 
-What dies in the demo stays dead. That is the point of it: kill an agent and watch.
+What dies in the demo stays dead, unless it is asked to supervise: then what crashed or was killed starts
+again after a second, as systemd would do it on a rack. What is needed to act on the processes (drills do)
+stands in `demo.json`: name, pid, command and configuration of each.
 """
 
 import contextlib
 import json
+import os
 import shutil
 import signal
+import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -25,11 +31,15 @@ from rackberry.config import BrokerSettings
 from rackberry.loop import Inbox
 from rackberry.mqtt import Link
 from rackberry.wire import Stamper
+from rackberry_sim import running
 from rackberry_sim.mosquitto import BrokerMissingError, PrivateBroker
 from rackberry_sim.processes import Child, python, stop_all
 from rackberry_tui.model import FILTERS, RackModel
 
 COMPLETE_S_MAX = 30.0
+COMPLETE_S_MAX_PER_NODE = 1.0  # on top: a process needs about 0.4 s of one slow core to start
+SUPERVISE_S = 0.2
+RESTART_S = 1.0  # as RestartSec= of the units in deploy/
 
 SEED_RACK = (
     ("pi-master", "master", "schedulable", ""),
@@ -67,6 +77,8 @@ class Demo:
         self.directory = directory
         self._members = members(nodes)
         self._seed = seed
+        self._stopping = threading.Event()
+        self._supervisor: threading.Thread | None = None
         (directory / "broker").mkdir()
         try:
             self.broker = PrivateBroker(directory / "broker", port or 0)
@@ -77,6 +89,7 @@ class Demo:
         self._add("master", self._master_argv())
         for number, (node, *_) in enumerate(self._members):
             self._add(node, self._node_argv(number, node))
+        self.write_table()
 
     def _add(self, name: str, argv: list[str]) -> None:
         child = self.children[name] = Child(name, argv, self.directory / f"{name}.log")
@@ -133,6 +146,60 @@ class Demo:
             **{name: child.pid for name, child in self.children.items()},
         }
 
+    def write_table(self) -> None:
+        """Write `demo.json`: all that is needed to find, kill, freeze or start again a process."""
+        rows = [self._row("broker", self.broker, self.broker.argv, "broker/mosquitto")]
+        rows += [self._row(name, child, child.argv, name) for name, child in self.children.items()]
+        table = {
+            "broker": self.broker.address,
+            "root": topics.ROOT_DEFAULT,
+            "pid": os.getpid(),
+            "started_ticks": running.started_ticks(os.getpid()),
+            "directory": str(self.directory),
+            "seed": self._seed,
+            "processes": rows,
+        }
+        fresh = self.directory / "demo.json.new"
+        fresh.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+        fresh.replace(self.directory / "demo.json")
+
+    def _row(
+        self, name: str, process: PrivateBroker | Child, argv: list[str], files: str
+    ) -> dict[str, Any]:
+        # The pid of one that has ended and was waited for may be somebody else's by now.
+        ended = process.exit_code is not None
+        return {
+            "name": name,
+            "pid": process.pid,
+            "started_ticks": None if ended else running.started_ticks(process.pid),
+            "argv": argv,
+            "config": argv[-1] if name == "broker" else str(self.directory / f"{files}.toml"),
+            "log": str(self.directory / f"{files}.log"),
+        }
+
+    def supervise(self) -> None:
+        """From here on, start again what crashes or is killed, after `RESTART_S`; a clean end stays."""
+        # A thread that lives until `stop`: the kernel ends children with the thread that began them.
+        self._supervisor = threading.Thread(target=self._supervise, name="supervisor", daemon=True)
+        self._supervisor.start()
+
+    def _supervise(self) -> None:
+        broker_fell = False
+        while not self._stopping.wait(SUPERVISE_S):
+            broker_fell = broker_fell or bool(self.broker.exit_code)
+            fallen = [child for child in self.children.values() if child.exit_code]
+            if not (broker_fell or fallen) or self._stopping.wait(RESTART_S):
+                continue
+            if broker_fell:
+                try:
+                    self.broker.start()
+                except RuntimeError:  # its port is taken just now: tried again next time
+                    continue
+                broker_fell = False
+            for child in fallen:
+                child.start()
+            self.write_table()
+
     def wait_complete(self, ended: Callable[[], bool]) -> RackModel:
         """Wait until the master holds every node to be alive.
 
@@ -148,14 +215,15 @@ class Demo:
             clock, chance, FILTERS, read_qos=0,
         )  # fmt: skip
         link.start()
-        deadline_s = clock.now() + COMPLETE_S_MAX
+        limit_s = COMPLETE_S_MAX + COMPLETE_S_MAX_PER_NODE * len(self._members)
+        deadline_s = clock.now() + limit_s
         try:
             while not self._complete(model):
                 self._look_for_deaths()
                 if clock.now() > deadline_s:
                     missing = sorted(set(self.node_names) - self._alive(model))
                     raise DemoError(
-                        f"after {COMPLETE_S_MAX:.0f} s these nodes are not alive: {', '.join(missing)}; "
+                        f"after {limit_s:.0f} s these nodes are not alive: {', '.join(missing)}; "
                         "is this machine very busy?"
                     )
                 if ended():
@@ -180,6 +248,9 @@ class Demo:
 
     def stop(self) -> None:
         """End every process."""
+        self._stopping.set()
+        if self._supervisor is not None:
+            self._supervisor.join()
         stop_all(self.children.values())
         self.broker.stop()
 
@@ -192,6 +263,8 @@ def rack(nodes: int = 7, port: int | None = None, seed: int = 1) -> Iterator[Dem
         DemoError: when it cannot be started.
     """
     directory = Path(tempfile.mkdtemp(prefix="rackberry-demo-"))
+    link = running.announce(directory / "demo.json")
+    janitor = _start_janitor(directory, link)
     demo = None
     try:
         demo = Demo(directory, nodes, port, seed)
@@ -200,6 +273,19 @@ def rack(nodes: int = 7, port: int | None = None, seed: int = 1) -> Iterator[Dem
         if demo is not None:
             demo.stop()
         shutil.rmtree(directory, ignore_errors=True)
+        running.withdraw(link)
+        janitor.communicate()
+
+
+def _start_janitor(directory: Path, link: Path | None) -> "subprocess.Popen[bytes]":
+    script = Path(__file__).with_name("janitor.py")
+    return subprocess.Popen(
+        [sys.executable, "-I", "-S", str(script), str(directory), *([str(link)] if link else [])],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
 
 
 def run(
@@ -208,6 +294,7 @@ def run(
     port: int | None = None,
     seed: int = 1,
     for_s: float | None = None,
+    supervise: bool = False,
     show: Callable[[Demo], int] | None = None,
 ) -> int:
     """Run the demo until its end; returns the exit code.
@@ -217,6 +304,7 @@ def run(
         port: of the broker; a free one if None.
         seed: of the scripted life.
         for_s: end after this many seconds; None for until a signal. Only without `show`.
+        supervise: start again what crashes or is killed.
         show: what to do with the complete rack, and how that ended; None prints one JSON line that
             says where the rack is, and waits.
 
@@ -224,15 +312,27 @@ def run(
         DemoError: when it cannot run.
     """
     ended = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, lambda *_: ended.set())
-    with rack(nodes, port, seed) as demo:
-        demo.wait_complete(ended.is_set)
-        if ended.is_set():
+    before = {
+        number: signal.signal(number, lambda *_: ended.set())
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    }
+    try:
+        with rack(nodes, port, seed) as demo:
+            demo.wait_complete(ended.is_set)
+            if ended.is_set():
+                return 0
+            if supervise:
+                demo.supervise()
+            if show is not None:
+                return show(demo)
+            where = {
+                "broker": demo.broker.address,
+                "root": topics.ROOT_DEFAULT,
+                "pids": demo.pids(),
+            }
+            print(json.dumps(where), flush=True)  # noqa: T201  # the one line that other programs read
+            ended.wait(for_s)
             return 0
-        if show is not None:
-            return show(demo)
-        where = {"broker": demo.broker.address, "root": topics.ROOT_DEFAULT, "pids": demo.pids()}
-        print(json.dumps(where), flush=True)  # noqa: T201  # the one line that other programs read
-        ended.wait(for_s)
-        return 0
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

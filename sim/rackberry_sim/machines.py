@@ -1,39 +1,31 @@
 """Machines that run the real cores: power, processes, connections, and all that can go wrong with them.
 
 Theory of operation: a `Machine` owns a process that runs a core unchanged (`handle(event, now)`,
-`next_deadline()`), and a link that does what `rackberry.mqtt.Link` does: a will per session, the birth
-first, back-off with jitter, its own keepalive. A frozen process handles nothing; what arrives meanwhile
-waits in its socket, and when it thaws the loop tells the core how late it is before anything else.
+`next_deadline()`), and a link that does what `rackberry.mqtt.Link` and the kernel under it do: a will per
+session, the birth first, then what was kept, back-off with jitter, its own keepalive, unacknowledged
+events sent again. A frozen process handles nothing; what arrives meanwhile waits in its socket, and when
+it thaws the loop tells the core how late it is before anything else.
 """
 
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from rackberry.clock import Random, new_incarnation
-from rackberry.language import Light, Palette
-from rackberry.messages import NodeInfo, Vitals
-from rackberry.mqtt import BACKOFF_S_MAX, BACKOFF_S_MIN, LASTED_S
+from rackberry import topics
+from rackberry.clock import new_incarnation
+from rackberry.mqtt import BACKOFF_S_MAX, BACKOFF_S_MIN, CONNECT_TIMEOUT_S, KEPT_MAX, LASTED_S
 from rackberry.ports import CaughtUp, Clear, Exit, LinkDown, LinkUp, Publish, Received, Tick
-from rackberry.topics import Route
-from rackberry_agent.agent import Agent, NodeSpec
-from rackberry_agent.facts import BrightnessRead, VitalsRead
-from rackberry_agent.leds import SetBrightness
-from rackberry_master.detector import Limits
-from rackberry_master.inventory import Inventory, Place
-from rackberry_master.master import Master
-from rackberry_master.records import Drop, Log, MemberRecord, Memory, Remember
-from rackberry_sim.broker import (
-    KEEPALIVE_S,
-    MASTER_SUBSCRIPTIONS,
-    Broker,
-    Connection,
-    node_subscriptions,
-)
+from rackberry.topics import Address, Route
+from rackberry_sim.broker import KEEPALIVE_S, Broker, Connection
 from rackberry_sim.network import Conditions, Path
-from rackberry_sim.world import World
+from rackberry_sim.world import WALL_AT_ZERO_MS, World
 
 CONNECT_S = 0.003
-KEPT_MAX = 256
+RESET_S = 0.002
+SYN_S = (1.0, 3.0)  # Linux repeats the first packet of a connection 1 s and 3 s after it
+SLOW_S = 0.02  # what a fact costs a busy Pi; a slow one takes a multiple of it
+BIRTHS = frozenset({topics.NODE_STATE, topics.MASTER_STATE})
+INF = float("inf")
+ON_TIME = Tick()
 
 
 class Core(Protocol):
@@ -74,13 +66,21 @@ class Machine:
         self.connection: Connection | None = None
         self.healthy_since_s: float | None = None
         """Since when it runs, is connected and is cut off by nothing: the truth, for checkers."""
+        self.unwell_since_s: float | None = 0.0
+        """Since when it does not; None while it does."""
+        self.mended_s = -INF
+        """When its way to the broker was last mended."""
         self._waiting: list[Any] = []
         self._kept: list[Publish] = []
-        self._seq = 0
-        self._tick_s = float("inf")
+        self._unacknowledged: dict[int, Publish] = {}
+        self._seqs: dict[Address, int] = {}
+        self._booted_ms = 0
+        self._tick_s = INF
         self._life = 0
+        self._busy_until_s = 0.0
         self._backoff_s = BACKOFF_S_MIN
-        self._connected_s = 0.0
+        self._opened_s = 0.0
+        self._pinged = False
 
     # --- the process ------------------------------------------------------------------------------
 
@@ -92,9 +92,13 @@ class Machine:
         self.frozen = False
         self._waiting.clear()
         self._kept.clear()
+        self._unacknowledged.clear()
+        self._seqs.clear()
+        self._booted_ms = int(self.world.now * 1000)
+        self._busy_until_s = self.world.now
         self._backoff_s = BACKOFF_S_MIN
         self.core = make(self.incarnation)
-        self._tick_s = float("inf")
+        self._tick_s = INF
         self._plan_tick()
         self._connect_after(CONNECT_S)
 
@@ -103,10 +107,10 @@ class Machine:
         return self.world.wall_ms() + self.wall_off_ms
 
     def kill(self) -> None:
-        """kill -9: the kernel closes the socket, so the broker knows at once."""
+        """kill -9: the kernel sends what is in the socket and closes it, so the broker knows at once."""
         connection = self._end()
         if connection is not None and not self.up.cut:
-            arrives_s = self.world.now + 0.002
+            arrives_s = max(self.world.now + RESET_S, self.up.arrived_s)
             self.world.at(arrives_s, self.broker.reset, connection)
 
     def cut_power(self) -> None:
@@ -134,7 +138,7 @@ class Machine:
         self._note_health()
         if self.core is None:
             return
-        self._tick_s = float("inf")
+        self._tick_s = INF
         lag_s = self.world.now - self.core.next_deadline()
         if lag_s > 0:
             self._feed(Tick(lag_s))
@@ -142,8 +146,10 @@ class Machine:
         for event in waiting:
             self._feed(event)
         self._plan_tick()
-        # Its own keepalive has run out, too, if it was away for long.
-        self._check_alive(self._life, self.connection)
+
+    def tell(self, event: Any) -> None:
+        """A fact from this machine itself, such as a signal."""
+        self._feed(event)
 
     def _feed(self, event: Any) -> None:
         core = self.core
@@ -152,15 +158,15 @@ class Machine:
         if self.frozen:
             self._waiting.append(event)
             return
-        effects = core.handle(event, self.world.now)
-        for effect in effects:
-            self._carry_out(effect)
+        for effect in core.handle(event, self.world.now):
+            if type(effect) is Publish:  # most of all effects by far
+                self._publish(effect)
+            else:
+                self._carry_out(effect)
         self._plan_tick()
 
     def _carry_out(self, effect: Any) -> None:
-        if type(effect) is Publish:
-            self._publish(effect)
-        elif type(effect) is Clear:
+        if type(effect) is Clear:
             self.broker.clear(effect.address)
         elif type(effect) is Exit:
             self._leave()
@@ -168,121 +174,247 @@ class Machine:
     def _leave(self) -> None:
         connection = self._end()
         if connection is not None:
-            arrives_s = connection.up.arrival_s(self.world.now, self.world.chance)
-            self.world.at(arrives_s, self.broker.disconnect, connection)
+            arrives_s = self.up.arrival_s(self.world.now, self.world.chance)
+            self.world.at(arrives_s, self._through, connection, self.broker.disconnect, connection)
 
     def _plan_tick(self) -> None:
         core = self.core
         if core is None or self.frozen:
             return
         due_s = core.next_deadline()
-        if due_s < self._tick_s:
-            late_s = 0.02 * (self.slow - 1) if self.slow > 1 else 0.0
-            self._tick_s = due_s
-            self.world.at(max(due_s, self.world.now) + late_s, self._tick, self._life, due_s)
+        if due_s >= self._tick_s:
+            return  # it is woken before, and looks again then
+        self._tick_s = due_s
+        world = self.world
+        at_s = due_s if due_s > world.now else world.now
+        if self.slow > 1:
+            at_s += SLOW_S * (self.slow - 1)
+        world.at(at_s, self._tick, self._life, due_s)
 
     def _tick(self, life: int, due_s: float) -> None:
-        if life != self._life or self.frozen or due_s != self._tick_s or self.core is None:
+        core = self.core
+        if due_s != self._tick_s or life != self._life or self.frozen or core is None:
             return
-        self._tick_s = float("inf")
+        self._tick_s = INF
         now = self.world.now
-        if self.core.next_deadline() > now:
+        if core.next_deadline() > now:
             self._plan_tick()  # what it wanted has been done meanwhile
             return
-        self._feed(Tick(now - due_s if now > due_s else 0.0))
+        self._feed(ON_TIME if now <= due_s else Tick(now - due_s))
 
     # --- the link ---------------------------------------------------------------------------------
 
     def _connect_after(self, seconds: float) -> None:
-        self.world.at(self.world.now + seconds, self._connect, self._life)
+        self.world.at(self.world.now + seconds, self._open, self._life)
 
-    def _connect(self, life: int) -> None:
+    def _open(self, life: int) -> None:
+        """Begin to connect; the time-out counts from here."""
         if life != self._life or self.core is None or self.connection is not None:
             return
         if self.frozen:
             self._connect_after(0.1)
             return
-        reachable = self.broker.running and not self.up.cut and not self.down.cut
-        if not reachable or self.world.now < self.broker.frozen_until_s:
+        self._opened_s = self.world.now
+        self._knock(life, 0)
+
+    def _knock(self, life: int, tries: int) -> None:
+        """Send the first packet of a connection, again if nobody answers."""
+        if life != self._life or self.core is None:
+            return
+        if self.frozen:
+            self.world.at(self.world.now + 0.1, self._knock, life, tries)
+            return
+        answered = not self.up.cut and not self.down.cut
+        if answered and not self.broker.running:
+            self._refuse(life)  # nobody listens on the port: the kernel says so at once
+        elif answered and self.world.now >= self.broker.frozen_until_s:
+            self._connected()
+        elif tries < len(SYN_S):
+            self.world.at(self._opened_s + SYN_S[tries], self._knock, life, tries + 1)
+        else:
+            self.world.at(self._opened_s + CONNECT_TIMEOUT_S, self._refuse, life)
+
+    def _refuse(self, life: int) -> None:
+        if life == self._life and self.core is not None:
             self._feed(LinkDown("no broker answers", "unreachable"))
             self._retry()
-            return
+
+    def _connected(self) -> None:
+        assert self.core is not None
+        world = self.world
+        now = world.now
         self.session += 1
-        connection = Connection(
-            self.client_id, self, self.up, self.down, self._stamp(self.core.will()), self._subscriptions
-        )  # fmt: skip
+        self.up = Path(self.up.conditions, arrived_s=now)
+        self.down = Path(self.down.conditions, arrived_s=now)
+        will = self._stamp(self.core.will())
+        connection = Connection(self.client_id, self, self.up, self.down, will, self._subscriptions)
         self.connection = connection
-        self._connected_s = self.world.now
-        self.up.arrived_s = self.down.arrived_s = self.world.now
+        self._pinged = False
         self.broker.connect(connection)
         self._note_health()
-        self._feed(LinkUp(self.session))
-        kept, self._kept = self._kept, []
-        for publish in kept:
-            self._publish(publish)
-        self._feed(CaughtUp(self.session))
-        self.world.at(self.world.now + 2 * KEEPALIVE_S, self._check_alive, self._life, connection)
+        kept = [*self._unacknowledged.values(), *self._kept][-KEPT_MAX:]
+        self._unacknowledged.clear()
+        self._kept.clear()
+        # The birth goes out first, then what was kept, then the rest of what the core has to say.
+        for effect in self.core.handle(LinkUp(self.session), now):
+            if type(effect) is not Publish:
+                self._carry_out(effect)
+                continue
+            self._publish(effect)
+            if kept and effect.address.route in BIRTHS:
+                for publish in kept:
+                    self._publish(publish)
+                kept = []
+        self._plan_tick()
+        # What the broker retains is on its way; the mark comes behind it.
+        caught_up = self.down.arrival_s(now, world.chance)
+        world.at(caught_up, self._caught_up, connection, CaughtUp(self.session))
+        world.at(now + KEEPALIVE_S, self._check_alive, connection)
+
+    def _caught_up(self, connection: Connection, event: CaughtUp) -> None:
+        if connection is self.connection:
+            if self.down.blocked:
+                self.down.hold(self.world.now, self._caught_up, connection, event)
+            else:
+                self._feed(event)
 
     def _retry(self) -> None:
+        if self.world.now - self._opened_s > LASTED_S:
+            self._backoff_s = BACKOFF_S_MIN
         self._connect_after(self._backoff_s * self.world.chance.uniform(0.5, 1.0))
         self._backoff_s = min(self._backoff_s * 2, BACKOFF_S_MAX)
 
     def closed(self, connection: Connection, reason: str) -> None:
-        """The broker closed our connection."""
+        """Our connection is gone, and we know it."""
         if connection is not self.connection:
             return
         self.connection = None
         self._note_health()
-        if self.world.now - self._connected_s > LASTED_S:
-            self._backoff_s = BACKOFF_S_MIN
         self._feed(LinkDown(reason))
         self._retry()
 
-    def _check_alive(self, life: int, connection: Connection | None) -> None:
-        """Our own keepalive: nothing comes from the broker for two keepalives."""
-        if life != self._life or connection is None or connection is not self.connection:
+    def pings(self, connection: Connection) -> bool:
+        """True while the network thread would answer for this connection with a PINGREQ."""
+        return connection is self.connection and not self.frozen and not self.up.blocked
+
+    def _check_alive(self, connection: Connection) -> None:
+        """Our own keepalive: a PINGREQ that is not answered until the next look ends the connection."""
+        if connection is not self.connection:
             return
-        dead = not connection.open or self.up.cut or self.down.cut or not self.broker.running
-        if dead and not self.frozen:
-            if connection.open and not self.up.cut:
-                self.world.at(self.world.now + 0.002, self.broker.reset, connection)
-            self.closed(connection, "keepalive")
-            return
-        self.world.at(self.world.now + KEEPALIVE_S, self._check_alive, life, connection)
+        answered = (
+            connection.open
+            and not self.up.blocked
+            and not self.down.blocked
+            and self.broker.running
+            and self.world.now >= self.broker.frozen_until_s
+        )
+        if answered:
+            self._pinged = False
+        elif not self.frozen:
+            if self._pinged:
+                if not self.up.cut:
+                    self.world.at(self.world.now + RESET_S, self.broker.reset, connection)
+                self.closed(connection, "keepalive")
+                return
+            self._pinged = True
+        self.world.at(self.world.now + KEEPALIVE_S, self._check_alive, connection)
 
     def _stamp(self, publish: Publish) -> Received:
-        self._seq += 1
+        """As `rackberry.wire.Stamper`: numbers count topic by topic."""
+        address = publish.address
+        seq = self._seqs[address] = self._seqs.get(address, -1) + 1
+        now_ms = int(self.world.now * 1000)
         return Received(
-            publish.address, publish.data, self.incarnation, self.session, self._seq, self.people_ms(), 0
+            address, publish.data, self.incarnation, self.session, seq,
+            WALL_AT_ZERO_MS + now_ms + self.wall_off_ms, now_ms - self._booted_ms,
         )  # fmt: skip
 
     def _publish(self, publish: Publish) -> None:
         connection = self.connection
-        if connection is None:
-            if not publish.address.route.retained and publish.qos_effective:
-                self._kept = [*self._kept, publish][-KEPT_MAX:]
+        route = publish.address.route
+        if route.retained or not route.qos:
+            if connection is None:
+                return  # what is retained is said afresh when the link comes up
+            world = self.world
+            arrives_s = connection.up.arrival_s(world.now, world.chance)
+            world.at(arrives_s, self._arrive, connection, self._stamp(publish))
             return
-        world = self.world
-        arrives_s = connection.up.arrival_s(world.now, world.chance)
-        world.at(arrives_s, self._arrive, connection, self._stamp(publish))
+        if connection is None:
+            self._kept = [*self._kept, publish][-KEPT_MAX:]
+            return
+        self._unacknowledged[id(publish)] = publish
+        arrives_s = connection.up.arrival_s(self.world.now, self.world.chance)
+        fact = self._stamp(publish)
+        self.world.at(arrives_s, self._arrive, connection, fact, publish)
 
-    def _arrive(self, connection: Connection, fact: Received) -> None:
-        if connection.open and connection.up.cut:
-            self.world.at(self.world.now + 0.2, self._arrive, connection, fact)
+    def _arrive(
+        self, connection: Connection, fact: Received, acknowledge: Publish | None = None
+    ) -> None:
+        """A message reaches the broker; an acknowledgement takes as long to come back."""
+        up = connection.up
+        if up.blocked:
+            up.hold(self.world.now, self._arrive, connection, fact, acknowledge)
             return
         self.broker.receive(connection, fact)
+        if acknowledge is not None and connection.open:
+            back_s = connection.down.arrival_s(self.world.now, self.world.chance)
+            self.world.at(back_s, self._acknowledged, connection, acknowledge)
+
+    def _acknowledged(self, connection: Connection, publish: Publish) -> None:
+        if connection is self.connection and not connection.down.blocked:
+            self._unacknowledged.pop(id(publish), None)
+
+    def _through(self, connection: Connection, what: Callable[..., None], *arguments: Any) -> None:
+        if connection.up.blocked:
+            connection.up.hold(self.world.now, what, *arguments)
+        else:
+            what(*arguments)
 
     def deliver(self, connection: Connection, fact: Received) -> None:
         """A message from the broker."""
+        if connection is not self.connection:
+            return
+        now = self.world.now
+        if self.slow > 1 or now < self._busy_until_s:
+            busy_s = max(now + SLOW_S * (self.slow - 1), self._busy_until_s)
+            self._busy_until_s = busy_s
+            self.world.at(busy_s, self._hear, connection, fact)
+            return
+        self._feed(fact)
+
+    def _hear(self, connection: Connection, fact: Received) -> None:
         if connection is self.connection:
             self._feed(fact)
 
     # --- the truth --------------------------------------------------------------------------------
 
+    def set_conditions(self, up: Conditions, down: Conditions) -> None:
+        """Change the weather on the two directions of its way to the broker."""
+        self.up.conditions, self.down.conditions = up, down
+
     def set_cut(self, *, up: bool, down: bool) -> None:
         """Cut or mend the two directions of its way to the broker."""
-        self.up.cut, self.down.cut = up, down
+        for path, cut in ((self.up, up), (self.down, down)):
+            retry_s = path.set_cut(cut, self.world.now)
+            if retry_s is not None:
+                self.world.at(retry_s, self._release, path)
+        self.mended_s = self.world.now
+        self._reset_if_unknown()
         self._note_health()
+
+    def _release(self, path: Path) -> None:
+        if not path.cut:
+            path.release()
+            self.mended_s = self.world.now
+            self._reset_if_unknown()
+            self._note_health()
+
+    def _reset_if_unknown(self) -> None:
+        """The broker gave this connection up behind our back; now that it can, it says so."""
+        connection = self.connection
+        clear = not self.up.blocked and not self.down.blocked
+        if connection is not None and not connection.open and clear:
+            self.world.at(self.world.now + RESET_S, self.closed, connection, "reset by the broker")
 
     def _note_health(self) -> None:
         connection = self.connection
@@ -291,133 +423,12 @@ class Machine:
             and not self.frozen
             and connection is not None
             and connection.open
-            and not self.up.cut
+            and not self.up.blocked
         )
         if not well:
             self.healthy_since_s = None
+            if self.unwell_since_s is None:
+                self.unwell_since_s = self.world.now
         elif self.healthy_since_s is None:
             self.healthy_since_s = self.world.now
-
-
-class NodeMachine(Machine):
-    """A Pi with a node agent and a status light."""
-
-    def __init__(
-        self,
-        world: World,
-        broker: Broker,
-        node: str,
-        conditions: Conditions,
-        interval_s: float = 0.5,
-        place: Place | None = None,
-    ) -> None:
-        super().__init__(world, broker, node, node_subscriptions(node), conditions)
-        self.node = node
-        self.place = place or Place(node=node)
-        self.os_boot_id = ""
-        self.lit: dict[str, float] = {}
-        self._interval_s = interval_s
-        self.vitals = Vitals(cpu_percent=5.0, cpu_temp_c=45.0, throttled_bits=0)
-
-    def power_on(self) -> None:
-        """Boot the operating system, then the agent."""
-        self.os_boot_id = f"boot-{self.world.chance.getrandbits(32):08x}"
-        self.start_agent()
-
-    def start_agent(self) -> None:
-        """Start the agent on a running system."""
-        info = NodeInfo(
-            model="Raspberry Pi (simulated)",
-            os_boot_id=self.os_boot_id,
-            agent_version="sim",
-            interval_s=self._interval_s,
-        )
-        spec = NodeSpec(
-            self.node, info, lights={"status": Palette.RED_GREEN_AMBER}, interval_s=self._interval_s
-        )
-
-        def make(_: str) -> Core:
-            # The chance of an agent is its own on a real rack; here it is the world's.
-            return Agent(
-                spec, self.world.now, self.people_ms, Random(self.world.chance.getrandbits(64))
-            )
-
-        self.boot(make)
-        self._feed(VitalsRead(self.vitals))
-
-    def say_vitals(self, vitals: Vitals) -> None:
-        """The agent reads these vitals."""
-        self.vitals = vitals
-        self._feed(VitalsRead(vitals))
-
-    @property
-    def shows(self) -> Light | None:
-        """What its status light says, by the agent's own scheduler; None when it is dark for good."""
-        core = self.core
-        return core._light() if isinstance(core, Agent) else None
-
-    def _carry_out(self, effect: Any) -> None:
-        if type(effect) is SetBrightness:
-            self.lit[effect.colour] = effect.brightness
-            self._feed(BrightnessRead(effect.led, effect.colour, effect.brightness))
-        else:
-            super()._carry_out(effect)
-
-
-class MasterMachine(Machine):
-    """The master, with a disk that outlives it."""
-
-    def __init__(
-        self,
-        world: World,
-        broker: Broker,
-        conditions: Conditions,
-        inventory: Inventory,
-        limits: Limits,
-    ) -> None:
-        super().__init__(world, broker, "master", MASTER_SUBSCRIPTIONS, conditions)
-        self._inventory = inventory
-        self._limits = limits
-        self.term = 0
-        self.records: dict[str, MemberRecord] = {}
-        self.log: list[Log] = []
-        self.make_core: Callable[..., Master] = Master
-        """What builds the core; mutants put something broken here."""
-
-    def start(self) -> None:
-        """Start the master from what its disk holds."""
-        self.term += 1
-        memory = Memory(
-            self.term,
-            tuple(self.records[node] for node in sorted(self.records)),
-            tuple(entry.event for entry in self.log[-50:]),
-            self.log[-1].event.number if self.log else 0,
-        )
-
-        def make(incarnation: str) -> Core:
-            return self.make_core(
-                incarnation,
-                self.world.now,
-                self.people_ms,
-                self._inventory,
-                memory,
-                self._limits,
-            )
-
-        self.boot(make)
-
-    @property
-    def master(self) -> Master | None:
-        """The core, while the process lives."""
-        return self.core if isinstance(self.core, Master) else None
-
-    def _carry_out(self, effect: Any) -> None:
-        kind = type(effect)
-        if kind is Remember:
-            self.records[effect.record.node] = effect.record
-        elif kind is Drop:
-            self.records.pop(effect.node, None)
-        elif kind is Log:
-            self.log.append(effect)
-        else:
-            super()._carry_out(effect)
+            self.unwell_since_s = None

@@ -60,6 +60,18 @@ def free_port() -> int:
         return port
 
 
+def port_is_free(port: int) -> bool:
+    """True when a broker could listen on this TCP port on loopback."""
+    with socket.socket() as probe:
+        # As mosquitto does it: connections that are still closing do not count.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
 class PrivateBroker:
     """A mosquitto of our own.
 
@@ -95,6 +107,20 @@ class PrivateBroker:
         return f"127.0.0.1:{self.port}"
 
     @property
+    def argv(self) -> list[str]:
+        """The command that starts it.
+
+        Raises:
+            BrokerMissingError: when there is no mosquitto.
+        """
+        return [find_mosquitto(), "-c", str(self._config)]
+
+    @property
+    def exit_code(self) -> int | None:
+        """How it ended, negative for a signal; None while it runs or when it is not started."""
+        return None if self._process is None else self._process.poll()
+
+    @property
     def pid(self) -> int:
         """Process id of the running broker.
 
@@ -110,9 +136,12 @@ class PrivateBroker:
 
         Raises:
             BrokerMissingError: when there is no mosquitto.
-            RuntimeError: when it ends at once or does not answer; the message holds its own words.
+            RuntimeError: when its port is taken, or it ends at once or does not answer; the message
+                holds its own words.
         """
-        arguments = [find_mosquitto(), "-c", str(self._config)]
+        arguments = self.argv
+        if not port_is_free(self.port):
+            raise RuntimeError(f"port {self.port} is taken by another program")
         if os.geteuid() == 0:
             # As root mosquitto would become user "mosquitto", who may not enter our directory.
             text = self._config.read_text(encoding="utf-8")

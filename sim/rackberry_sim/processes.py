@@ -17,13 +17,15 @@ from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 STOP_S = 3.0
+# Loaded before any fork: a child between fork and exec must not wait for the loader's lock.
+_LIBC = ctypes.CDLL(None)
 
 
 def end_with(parent: int) -> Callable[[], None]:
     """What a child of process `parent` runs before exec, so as to end when its parent does."""
 
     def ask() -> None:
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
         if os.getppid() != parent:  # it ended before we asked
             os._exit(0)
 
@@ -61,6 +63,11 @@ class Child:
         if self.process is None:
             raise RuntimeError(f"{self.name} was never started")
         return self.process.pid
+
+    @property
+    def exit_code(self) -> int | None:
+        """How it ended, negative for a signal; None while it runs or when it was never started."""
+        return None if self.process is None else self.process.poll()
 
     @property
     def last_words(self) -> str:

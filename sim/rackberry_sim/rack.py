@@ -3,8 +3,8 @@
 from rackberry_master.detector import Limits
 from rackberry_master.inventory import Inventory, Place
 from rackberry_sim.broker import Broker
-from rackberry_sim.machines import MasterMachine, NodeMachine
 from rackberry_sim.network import Conditions
+from rackberry_sim.roles import MasterMachine, NodeMachine
 from rackberry_sim.world import World
 
 SLOTS_OF_A_SUPPLY = 5

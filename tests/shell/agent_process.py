@@ -65,4 +65,5 @@ def main() -> None:
             pins.close()
 
 
-main()
+if __name__ == "__main__":
+    main()

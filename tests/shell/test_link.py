@@ -164,7 +164,7 @@ def test_hostile_payloads_are_refused_by_cause_and_the_link_lives(
     cause: str,
 ) -> None:
     peer = peers(broker.port)
-    peer.wait_for(LinkUp)
+    peer.wait_for(CaughtUp)  # the link is up before its subscriptions stand
     observer.client.publish(topic, payload, qos=1)
     assert peer.wait_for(Refused) == Refused(cause, topic)
     born(peer)

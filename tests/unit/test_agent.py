@@ -332,6 +332,21 @@ def test_identify_blinks_until_the_button_is_pressed(node: NodeBench) -> None:
     assert shows(node) == "dead"
 
 
+def test_only_a_press_confirms_an_identify_not_the_release_of_a_button_held_before(
+    node: NodeBench,
+) -> None:
+    node.up()
+    node.give(LevelRead("button", False))
+    node.run_for(0.1)
+    node.command(topics.CMD_IDENTIFY, Identify(id="find-1", for_s=60))
+    node.give(LevelRead("button", True))
+    node.run_for(0.1)
+    assert replies(node) == [("find-1", "accepted")]
+    node.give(LevelRead("button", False))
+    node.run_for(0.1)
+    assert replies(node) == [("find-1", "accepted"), ("find-1", "done")]
+
+
 def test_identify_expires_on_time(node: NodeBench) -> None:
     node.up()
     node.command(topics.CMD_IDENTIFY, Identify(id="find-1", for_s=5))

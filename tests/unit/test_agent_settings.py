@@ -44,10 +44,21 @@ def test_the_example_names_every_key_there_is() -> None:
             "a status light with LEDs ['purple'] is not known; known are: red, amber, green; red, green; single",
         ),
         ("[leds.s]\npins={}", "a status light with LEDs [] is not known"),
-        ("[inputs.d]\nkind='contact'\npin=28", "inputs[...].pin: expected int <= 27"),
-        ("[inputs.d]\nkind='laser'\npin=2", "inputs[...].kind: invalid enum value 'laser'"),
-        ("[inputs.d]\npin=2", "object missing required field kind"),
-        ("[inputs.Door]\nkind='contact'\npin=2", "expected str matching regex"),
+        ("[inputs.d]\nkind='contact'\npin=28", "agent.toml: inputs.d.pin: expected int <= 27"),
+        (
+            "[inputs.d]\nkind='laser'\npin=2",
+            "agent.toml: inputs.d.kind: invalid enum value 'laser'",
+        ),
+        ("[inputs.d]\npin=2", "agent.toml: inputs.d: object missing required field kind"),
+        (
+            "[inputs.a]\nkind='button'\npin=1\n[inputs.b]\nkind='button'\npin='x'",
+            "agent.toml: inputs.b.pin: expected int, got str",
+        ),
+        ("[leds.s]\npins={red=99,green=1}", "agent.toml: leds.s.pins[...]: expected int <= 27"),
+        (
+            "[inputs.Door]\nkind='contact'\npin=2",
+            "inputs.Door: this name is not allowed, expected str matching regex",
+        ),
         ("[inputs.d]\nkind='contact'\npni=2", "unknown key 'inputs.d.pni'; did you mean 'pin'?"),
         ("[onewire.air]\ndevice='28-xyz'", "expected str matching regex"),
         (

@@ -2,7 +2,9 @@
 
 Theory of operation: the screen remembers each request it sent. A reply makes it accepted or refused;
 what the rack then shows makes it done: a verdict that says cordoned, a button that was pressed. What
-nobody answers within `ANSWER_S` seconds is said to be unanswered, and stays on the screen a while.
+nobody answers within `ANSWER_S` seconds, or what was accepted but never seen to be done within its
+`patience_s`, is said to be unanswered, and stays on the screen a while. An answer that comes after all
+is still taken.
 """
 
 from collections.abc import Callable
@@ -25,23 +27,32 @@ class Stage(StrEnum):
     ACCEPTED = "accepted"
     DONE = "done"
     REFUSED = "refused"
+    EXPIRED = "not done in time"
     UNANSWERED = "no answer"
 
 
-FINAL = frozenset({Stage.DONE, Stage.REFUSED, Stage.UNANSWERED})
+FINAL = frozenset({Stage.DONE, Stage.REFUSED, Stage.EXPIRED, Stage.UNANSWERED})
+_STAGES = {
+    "accepted": Stage.ACCEPTED,
+    "done": Stage.DONE,
+    "expired": Stage.EXPIRED,
+    "refused": Stage.REFUSED,
+}
 
 
 @dataclass(slots=True)
 class Ask:
     """A request on its way.
 
-    `is_done` looks at the rack; None when only the answer tells.
+    `is_done` looks at the rack; None when only the answer tells. `patience_s` is how long an accepted
+    request may take to be done.
     """
 
     id: str
     words: str
     asked_s: float
     is_done: Callable[[RackModel], bool] | None = None
+    patience_s: float = 10.0
     stage: Stage = Stage.ASKED
     detail: str = ""
     changed_s: float = 0.0
@@ -61,7 +72,7 @@ class Asks:
     def update(self, model: RackModel, now: float) -> None:
         """Look at the answers and at the rack."""
         for ask in self._asks:
-            if ask.stage in FINAL:
+            if ask.stage in FINAL and ask.stage is not Stage.UNANSWERED:
                 continue
             before = ask.stage
             for reply in model.replies:
@@ -70,6 +81,8 @@ class Asks:
                 ask.stage = Stage.DONE
             if ask.stage is Stage.ASKED and now - ask.asked_s > ANSWER_S:
                 ask.stage, ask.detail = Stage.UNANSWERED, model.master_words(now)
+            if ask.stage is Stage.ACCEPTED and now - ask.asked_s > ask.patience_s:
+                ask.stage, ask.detail = Stage.UNANSWERED, "it was accepted, but nothing came of it"
             if ask.stage is not before:
                 ask.changed_s = now
 
@@ -81,9 +94,7 @@ class Asks:
             return
         _, answer = reply
         if answer.id == ask.id:
-            stages = {"accepted": Stage.ACCEPTED, "done": Stage.DONE}
-            ask.stage = stages.get(answer.stage, Stage.REFUSED)
-            ask.detail = clean(answer.words)
+            ask.stage, ask.detail = _STAGES[answer.stage], clean(answer.words)
 
     def shown(self, now: float) -> list[Ask]:
         """Those that are on their way, or ended not long ago."""

@@ -16,13 +16,12 @@ own clock is learned from the master's live messages.
 
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import Any
+from enum import StrEnum
+from typing import Any, TypeVar
 
 import msgspec
 
 from rackberry import topics
-from rackberry.language import Light
 from rackberry.messages import (
     LedReport,
     MasterEvent,
@@ -39,9 +38,12 @@ from rackberry.messages import (
     Verdict,
 )
 from rackberry.ports import CaughtUp, Cleared, LinkDown, LinkEvent, LinkUp, Received, Refused
+from rackberry.states import Liveness
+from rackberry_tui.nodeview import NodeView, SensorView
 from rackberry_tui.text import clean
 
-HISTORY_MAX = 120  # samples of a sparkline: two minutes at the default rate of vitals
+__all__ = ["FILTERS", "Absence", "NodeView", "RackModel", "SensorView", "status_document"]
+
 EVENTS_MAX = 500
 REPLIES_MAX = 50
 NODES_MAX = 10_000
@@ -52,65 +54,28 @@ NODE_SILENT_INTERVALS = 3.0
 FILTERS = ("node/#", "master/#", "reply/#")
 
 
-@dataclass(slots=True)
-class SensorView:
-    """The newest reading of a sensor and when it was heard."""
+class Absence(StrEnum):
+    """Who is missing between a node and the eyes of whoever looks, nearest first."""
 
-    reading: Reading
-    heard_s: float
+    NONE = "none"
+    SCREEN = "screen"
+    """This screen lost the broker: nothing here is news."""
+    MASTER = "master"
+    """The master is gone, stopped or frozen: the node may be heard, its verdict is old."""
+    NODE = "node"
+    """The node is silent, or said to be offline by its will, and nobody has judged it dead."""
+    DEAD = "dead"
+    """The master has judged it dead."""
 
 
-@dataclass(slots=True)
-class NodeView:
-    """What is known here of one node."""
+_ValueT = TypeVar("_ValueT")
 
-    node: str
-    verdict: Verdict | None = None
-    state: NodeState | None = None
-    info: NodeInfo | None = None
-    health: NodeHealth | None = None
-    heard_s: float | None = None
-    """When a live heartbeat was last heard here (monotonic seconds)."""
-    beat_seq: int = 0
-    sensors: dict[str, SensorView] = field(default_factory=dict)
-    leds: dict[str, LedReport] = field(default_factory=dict)
-    last_edge: dict[str, NodeEvent] = field(default_factory=dict)
-    cpu_history: deque[float] = field(default_factory=lambda: deque(maxlen=HISTORY_MAX))
-    temp_history: deque[float] = field(default_factory=lambda: deque(maxlen=HISTORY_MAX))
-    mem_history: deque[float] = field(default_factory=lambda: deque(maxlen=HISTORY_MAX))
-    sampled_s: float = float("-inf")
 
-    @property
-    def light(self) -> Light:
-        """What its tile and its status light should show."""
-        return Light.STALE if self.verdict is None else self.verdict.light
-
-    @property
-    def identifying(self) -> bool:
-        """Somebody is looking for this node."""
-        return any(report.shows is Light.IDENTIFY for report in self.leds.values())
-
-    @property
-    def place(self) -> tuple[str, int, str]:
-        """Physical order: rack, slot, name."""
-        verdict, info = self.verdict, self.info
-        rack = (verdict.rack if verdict else "") or (info.rack if info else "")
-        slot = verdict.slot if verdict else info.slot if info else None
-        return (rack, 10_001 if slot is None else slot, self.node)
-
-    @property
-    def rack(self) -> str:
-        """The name of its rack."""
-        return self.place[0]
-
-    @property
-    def slot(self) -> int | None:
-        """Its position in the rack."""
-        return None if self.place[1] > 10_000 else self.place[1]
-
-    def silent_s(self, now: float) -> float | None:
-        """Seconds since its last live heartbeat here; None when none was ever heard."""
-        return None if self.heard_s is None else now - self.heard_s
+def _keep(known: dict[str, _ValueT], fact: Received, value: _ValueT) -> None:
+    """Remember the newest of a sensor or LED; a node with absurdly many of them is cut short."""
+    name = fact.address.second
+    if name in known or len(known) < SENSORS_MAX:
+        known[name] = value
 
 
 class RackModel:
@@ -140,8 +105,13 @@ class RackModel:
         """Nodes that changed since somebody last painted; cleared by the painter."""
         self.changed = 0
         """Counts every change, so that a painter knows whether to look."""
-        self._newest = (0, 0)
+        self.up_s: float | None = None
+        """When the connection that is up came up (monotonic seconds)."""
+        self.events_added = 0
+        """Counts the events ever kept, so that a reader knows whether there are new ones."""
+        self._told: dict[tuple[int, int, int], None] = {}
         self._master_ahead_ms: int | None = None
+        self._order: list[NodeView] | None = None
 
     # --- facts ------------------------------------------------------------------------------------
 
@@ -153,7 +123,7 @@ class RackModel:
                 self._on_received(event, now, wall_ms)
             case LinkUp():
                 self.connected, self.caught_up = True, False
-                self.down_s = None
+                self.down_s, self.up_s = None, now
             case CaughtUp():
                 self.caught_up = True
             case LinkDown():
@@ -194,85 +164,89 @@ class RackModel:
         view = self.nodes.get(node)
         if view is None and len(self.nodes) < NODES_MAX:
             view = self.nodes[node] = NodeView(node)
+            self._order = None
         return view
 
     def _on_node(self, view: NodeView, fact: Received, now: float) -> None:
         data = fact.data
+        view.pictured += 1
         match data:
             case NodeHealth():
                 view.health = data
                 view.beat_seq = fact.seq
                 if not fact.retained:
                     view.heard_s = now
-                    self._sample(view, data, now)
+                    view.sample(data, now)
             case Verdict():
+                place = view.place
                 view.verdict = data
+                if view.place != place:
+                    self._order = None
             case Reading():
-                name = fact.address.second
-                if name in view.sensors or len(view.sensors) < SENSORS_MAX:
-                    view.sensors[name] = SensorView(data, now)
+                _keep(view.sensors, fact, SensorView(data, now, fact.retained))
             case NodeState():
                 view.state = data
             case NodeInfo():
                 view.info = data
+                self._order = None
             case LedReport():
-                name = fact.address.second
-                if name in view.leds or len(view.leds) < SENSORS_MAX:
-                    view.leds[name] = data
+                _keep(view.leds, fact, data)
             case NodeEvent():
-                name = fact.address.second
-                if name in view.last_edge or len(view.last_edge) < SENSORS_MAX:
-                    view.last_edge[name] = data
+                _keep(view.last_edge, fact, data)
             case NodeReply():
                 self.replies.append((view.node, data))
 
-    def _sample(self, view: NodeView, health: NodeHealth, now: float) -> None:
-        if now - view.sampled_s < 1.0:
-            return
-        view.sampled_s = now
-        vitals = health.vitals
-        if vitals.cpu_percent is not None:
-            view.cpu_history.append(vitals.cpu_percent)
-        if vitals.cpu_temp_c is not None:
-            view.temp_history.append(vitals.cpu_temp_c)
-        if vitals.mem_total_bytes and vitals.mem_available_bytes is not None:
-            view.mem_history.append(100 * (1 - vitals.mem_available_bytes / vitals.mem_total_bytes))
-
     def _add_events(self, events: Iterable[MasterEvent]) -> None:
+        # Known by what it is and not by "newer than the last": a master that lost its memory counts
+        # from 1 again, and one absurd number must not silence all events that follow it.
         for event in events:
-            if (event.term, event.number) > self._newest:
-                self._newest = (event.term, event.number)
+            key = (event.term, event.number, event.at_ms)
+            if key not in self._told:
+                self._told[key] = None
+                if len(self._told) > EVENTS_MAX:
+                    del self._told[next(iter(self._told))]
                 self.events.append(event)
+                self.events_added += 1
 
     def _on_cleared(self, event: Cleared) -> None:
         if event.address.route is topics.MASTER_VERDICT:
             self.nodes.pop(event.address.first, None)  # the master forgot the node
+            self._order = None
 
     # --- questions --------------------------------------------------------------------------------
 
     def in_order(self) -> list[NodeView]:
         """All nodes in physical order: rack, slot, name."""
-        return sorted(self.nodes.values(), key=lambda view: view.place)
+        if self._order is None:
+            self._order = sorted(self.nodes.values(), key=lambda view: view.place)
+        return self._order
+
+    def master_silent_s(self, now: float) -> float | None:
+        """Seconds for which the master could have been heard and was not; None without a link.
+
+        The time before this connection does not count: we were away then, not the master.
+        """
+        since = [at for at in (self.up_s, self.master_heard_s) if at is not None]
+        return now - max(since) if since and self.connected else None
 
     def master_is_silent(self, now: float) -> bool:
-        """True when the master says it is online but its heartbeat does not come."""
-        if self.master_heard_s is None:
-            return True
-        return now - self.master_heard_s > MASTER_SILENT_S
+        """True when the master's heartbeat should come and does not."""
+        silent_s = self.master_silent_s(now)
+        return silent_s is not None and silent_s > MASTER_SILENT_S
 
     def master_words(self, now: float) -> str:
         """How the master is, in a few words; empty when it is well."""
         if self.master is None:
             return "no master has been heard of"
         if self.master.status == "left":
-            return "the master was stopped"
+            return "the master was stopped: verdicts are as it left them"
         if self.master.status == "offline":
             return "the master is gone: verdicts are as it left them"
         if self.caught_up and self.master_health is None:
             return "the master says it is online but its heartbeat does not come"
-        if self.connected and self.master_is_silent(now) and self.master_heard_s is not None:
-            silent = now - self.master_heard_s
-            return f"the master is silent for {silent:.0f} s: verdicts are as it left them"
+        silent_s = self.master_silent_s(now)
+        if silent_s is not None and silent_s > MASTER_SILENT_S:
+            return f"the master is silent for {silent_s:.0f} s: verdicts are as it left them"
         return ""
 
     def since_s(self, view: NodeView, wall_ms: int) -> float | None:
@@ -286,10 +260,40 @@ class RackModel:
         """True for a node that the master holds alive but that is not heard here."""
         if view.verdict is None or view.verdict.liveness != "alive" or view.health is None:
             return False
-        silent_s = view.silent_s(now)
-        return (
-            silent_s is not None and silent_s > NODE_SILENT_INTERVALS * view.health.interval_s + 1
-        )
+        since = [at for at in (self.up_s, view.heard_s) if at is not None]
+        if not self.connected or not since:
+            return False
+        return now - max(since) > NODE_SILENT_INTERVALS * view.health.interval_s + 1
+
+    def absence(self, view: NodeView, now: float) -> Absence:
+        """Who is missing, if anybody: the nearest to the eyes that look decides.
+
+        >>> RackModel().absence(NodeView("node-1"), now=0.0)
+        <Absence.SCREEN: 'screen'>
+        """
+        if not self.connected:
+            return Absence.SCREEN
+        if self.master_words(now):
+            return Absence.MASTER
+        if view.verdict is not None and view.verdict.liveness is Liveness.DEAD:
+            return Absence.DEAD
+        if view.verdict is not None and view.verdict.liveness is Liveness.LEFT:
+            return Absence.NONE
+        said_offline = view.state is not None and view.state.status == "offline"
+        return Absence.NODE if said_offline or self.seems_cut_off(view, now) else Absence.NONE
+
+    def copy(self) -> "RackModel":
+        """The rack as it is known now; no later fact changes the copy."""
+        other = RackModel()
+        other.__dict__.update(self.__dict__)
+        other.nodes = {name: view.copy() for name, view in self.nodes.items()}
+        other.events = self.events.copy()
+        other.replies = self.replies.copy()
+        other.refused = dict(self.refused)
+        other.dirty = set()
+        other._told = dict(self._told)
+        other._order = None
+        return other
 
 
 def status_document(model: RackModel, now: float, wall_ms: int, broker: str) -> dict[str, Any]:

@@ -1,47 +1,26 @@
-"""What the screen says, as lines of styled text: pure, so that every line can be tested.
+"""A node as lines of styled text, at every level of detail: pure, so that every line can be tested.
 
 Theory of operation: a `Line` is a list of (text, style) spans; a style is the name of a light from
-`rackberry.language` or one of `bold`, `dim`, `plain`, `reverse`. Widgets turn names into colours by
-theme; nothing here knows a terminal. All text that came from the broker goes through `clean`.
-
-The rack is drawn at five levels of detail, and the finest that fits is taken: a card of six lines, a
-row of one, a tile of three by sixteen, a cell of two characters, a bar for a whole rack.
+`rackberry.language` or one of `bold`, `dim`, `plain`, `alarm`. Widgets turn names into colours by theme;
+nothing here knows a terminal. All text that came from the broker goes through `clean` and `fit`, so a
+span is as wide as it is meant to be, whatever a node calls itself.
 """
 
 import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
 from rackberry.language import LANGUAGE, Light
-from rackberry.messages import MasterEvent, Verdict
 from rackberry.states import Liveness, Quality, Scheduling
 from rackberry_tui.model import NodeView, RackModel
-from rackberry_tui.text import age, clean, fit, size, spark, width
+from rackberry_tui.rackmap import SIZES, Detail
+from rackberry_tui.text import age, clean, fit, spark, width
 
 Span = tuple[str, str]
 Line = list[Span]
 
-SEVERITY: dict[str, Light] = {"info": Light.READY, "warn": Light.WARN, "alarm": Light.DEAD}
-
-
-class Detail(StrEnum):
-    """Levels of detail of the rack view, finest first."""
-
-    CARD = "card"
-    ROW = "row"
-    TILE = "tile"
-    CELL = "cell"
-    BAR = "bar"
-
-
-CELLS: dict[Detail, tuple[int, int]] = {
-    Detail.CARD: (26, 6),
-    Detail.ROW: (0, 1),
-    Detail.TILE: (16, 3),
-    Detail.CELL: (2, 1),
-}
-"""Width and height of one node; a row takes the whole width."""
+NEVER_MS = 253_402_300_799_000  # the end of the year 9999, where calendars of most libraries end
+COUNTED = (Light.WARN, Light.SUSPECT, Light.DEAD, Light.CORDONED, Light.STALE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +42,17 @@ class Look:
         return sign.ascii if self.ascii else sign.glyph
 
 
+def clock_time(at_ms: int, form: str = "%H:%M:%S") -> str:
+    """Wall time as it stands on a clock here; dashes for a time that no calendar has.
+
+    >>> clock_time(10**15)
+    '--:--:--'
+    """
+    if at_ms > NEVER_MS:
+        return "--:--:--"
+    return datetime.datetime.fromtimestamp(at_ms / 1000).astimezone().strftime(form)
+
+
 def light_of(view: NodeView, look: Look) -> Light:
     """The light to draw a node with: identify lies over everything, old news under it."""
     if not look.online:
@@ -72,11 +62,11 @@ def light_of(view: NodeView, look: Look) -> Light:
 
 def is_lit(view: NodeView, look: Look) -> bool:
     """Whether the node's status light is in a bright phase just now."""
+    light = light_of(view, look)
     for report in view.leds.values():
-        if report.shows is not light_of(view, look):
+        if report.shows is not light:
             continue
-        sign = LANGUAGE[report.shows]
-        for palette in sign.patterns.values():
+        for palette in LANGUAGE[light].patterns.values():
             if set(palette) == set(report.patterns):
                 since_s = max(0.0, (look.at_ms - report.since_ms) / 1000)
                 return any(pattern.level(since_s) >= 0.5 for pattern in palette.values())
@@ -96,361 +86,270 @@ def state_words(view: NodeView, look: Look) -> str:
     if verdict is None:
         return "no verdict yet"
     if not look.online:
-        return f"was {verdict.liveness}"
-    if verdict.liveness is Liveness.ALIVE:
-        if verdict.condition != "ok":
-            return str(verdict.condition)
-        if verdict.scheduling is not Scheduling.SCHEDULABLE:
-            return str(verdict.scheduling)
-        return "ready"
-    return str(verdict.liveness)
+        return f"was {_state(view)}"
+    return _state(view)
 
 
-def _vitals(view: NodeView) -> tuple[str, str, str]:
+def _state(view: NodeView) -> str:
+    verdict = view.verdict
+    if verdict is None:
+        return "unknown"
+    if verdict.liveness is not Liveness.ALIVE:
+        return str(verdict.liveness)
+    if verdict.condition != "ok":
+        return str(verdict.condition)
+    if verdict.scheduling is not Scheduling.SCHEDULABLE:
+        return str(verdict.scheduling)
+    return "ready"
+
+
+def state_for(view: NodeView, look: Look, model: RackModel) -> str:
+    """State and for how long; offline, only what it was."""
+    if look.online:
+        return f"{state_words(view, look)} {age(model.since_s(view, look.at_ms))}"
+    return state_words(view, look)
+
+
+def vital_words(view: NodeView) -> tuple[str, str, str]:
+    """Processor, temperature and memory in use; dashes where that is not known or no longer true."""
     vitals = view.health.vitals if view.health else None
-    gone = view.verdict is not None and view.verdict.liveness in {Liveness.DEAD, Liveness.LEFT}
-    if vitals is None or gone:
+    if vitals is None or view.is_gone:
         return "--", "--", "--"
     cpu = "--" if vitals.cpu_percent is None else f"{vitals.cpu_percent:.0f}%"
     temp = "--" if vitals.cpu_temp_c is None else f"{vitals.cpu_temp_c:.0f}°"
     memory = "--"
     if vitals.mem_total_bytes and vitals.mem_available_bytes is not None:
-        memory = f"{100 * (1 - vitals.mem_available_bytes / vitals.mem_total_bytes):.0f}%"
+        used = max(0.0, 1 - vitals.mem_available_bytes / vitals.mem_total_bytes)
+        memory = f"{100 * used:.0f}%"
     return cpu, temp, memory
+
+
+def reason_words(view: NodeView) -> str:
+    """What is wrong with a node that is there, in its own words; empty when nothing is."""
+    if view.light is not Light.WARN or view.health is None or not view.health.reasons:
+        return ""
+    return clean(view.health.reasons[0], 120)
+
+
+_KINDS = {
+    "button": ("pressed", "released"),
+    "contact": ("open", "closed"),
+    "motion": ("motion", "still"),
+    "leak": ("wet", "dry"),
+    "smoke": ("smoke", "clear"),
+}
 
 
 def sensor_words(view: NodeView, name: str) -> str:
     """A sensor's newest value, in words a person would use."""
-    sensor = view.sensors[name].reading
+    value = view.sensors[name].reading.value
     info = next((s for s in view.info.sensors if s.name == name), None) if view.info else None
-    value = sensor.value
     if isinstance(value, bool):
-        words = {
-            "button": ("pressed", "released"),
-            "contact": ("open", "closed"),
-            "motion": ("motion", "still"),
-            "leak": ("wet", "dry"),
-            "smoke": ("smoke", "clear"),
-        }.get(info.kind if info else "", ("active", "inactive"))
-        text = words[0] if value else words[1]
-    elif isinstance(value, float):
-        text = f"{value:.1f} {clean(info.unit, 12) if info else ''}".strip()
-    else:
-        text = "--" if value is None else clean(str(value), 40)
-    return text
+        words = _KINDS.get(info.kind if info else "", ("active", "inactive"))
+        return words[0] if value else words[1]
+    if isinstance(value, float):
+        number = f"{value:.1f}" if abs(value) < 1e7 else f"{value:.3g}"
+        return f"{number} {clean(info.unit, 12) if info else ''}".strip()
+    return "--" if value is None else clean(str(value), 40)
 
 
-def _interesting_sensor(view: NodeView) -> str:
+def interesting_sensor(view: NodeView) -> str:
     """The one sensor that a tile has room for: what is wrong, else what is open, else a temperature."""
-    for name, sensor in sorted(view.sensors.items()):
+    ranked = sorted(view.sensors.items())
+    for name, sensor in ranked:
         if sensor.reading.quality in {Quality.ERROR, Quality.STALE}:
             return f"{name} {sensor.reading.quality}"
-    for name, sensor in sorted(view.sensors.items()):
+    for name, sensor in ranked:
         if sensor.reading.value is True:
             return f"{name} {sensor_words(view, name)}"
-    for name, sensor in sorted(view.sensors.items()):
+    for name, sensor in ranked:
         if isinstance(sensor.reading.value, float):
             return f"{name} {sensor_words(view, name)}"
     return ""
 
 
-def card(view: NodeView, look: Look, model: RackModel, *, selected: bool) -> list[Line]:
+# --- one node, at each level of detail ------------------------------------------------------------
+
+
+def card(
+    view: NodeView, look: Look, model: RackModel, *, selected: bool = False, marked: bool = False
+) -> list[Line]:
     """A node in 26 x 6 cells."""
     frame = "bold" if selected else "dim"
-    inner = CELLS[Detail.CARD][0] - 2
-    top, side, bottom = (
-        ("+", "|", "+") if look.ascii else ("╔", "║", "╚") if selected else ("┌", "│", "└")
-    )
-    dash = "-" if look.ascii else "═" if selected else "─"
-    close = "+" if look.ascii else "╗" if selected else "┐"
-    floor = "+" if look.ascii else "╝" if selected else "┘"
+    inner = SIZES[Detail.CARD][0] - 2
+    corners = "┌┐└┘─│"
+    if look.ascii:
+        corners = "####=#" if selected else "++++-|"
+    elif selected:
+        corners = "╔╗╚╝═║"
     light = light_of(view, look)
-    name = clean(view.node, inner - 8)
-    cpu, temp, memory = _vitals(view)
-    since = age(model.since_s(view, look.at_ms))
+    name = fit(clean(view.node), min(inner - 8, width(view.node)))
+    cpu, temp, memory = vital_words(view)
     slot = "" if view.slot is None else f"U{view.slot}"
-    bars = spark(list(view.cpu_history), inner - 8, ascii_only=look.ascii)
+    bars = spark(list(view.cpu_history), inner - 9, ascii_only=look.ascii)
+    last = reason_words(view) or interesting_sensor(view)
     rows: list[Line] = [
-        [
-            (fit(f" {state_words(view, look)} {since}", inner - 4), str(light)),
-            (f"{slot:>4}", "dim"),
-        ],
-        [(" ", "plain"), (bars, "plain"), (f"{temp:>6} ", "plain")],
+        [(fit(f" {state_for(view, look, model)}", inner - 5), str(light)), (f"{slot:>4} ", "dim")],
+        [(" ", "plain"), (bars, "plain"), (fit(f"{temp:>7}", 8), "plain")],
         [(fit(f" cpu {cpu} mem {memory}", inner), "plain")],
-        [(fit(f" {_interesting_sensor(view)}", inner), "dim")],
+        [(fit(f" {last}", inner), "warn" if reason_words(view) else "dim")],
     ]
-    head: Line = [(top + dash + " ", frame), *led(view, look), (f" {name} ", "bold")]
-    head.append((dash * (inner - 7 - width(name)) + close, frame))
-    side_span = (side, frame)
-    return [
-        head,
-        *([side_span, *row, side_span] for row in rows),
-        [(bottom + dash * inner + floor, frame)],
-    ]
+    mark = "+" if marked else " "
+    head: Line = [(corners[0] + corners[4], frame), (mark, "bold"), *led(view, look)]
+    head += [(f" {name} ", "bold"), (corners[4] * (inner - 7 - width(name)) + corners[1], frame)]
+    side = (corners[5], frame)
+    floor = corners[2] + corners[4] * inner + corners[3]
+    return [head, *([side, *row, side] for row in rows), [(floor, frame)]]
 
 
-def row(view: NodeView, look: Look, model: RackModel, cells: int, *, selected: bool) -> Line:
+def row(
+    view: NodeView,
+    look: Look,
+    model: RackModel,
+    cells: int,
+    *,
+    selected: bool = False,
+    marked: bool = False,
+) -> Line:
     """A node in one line."""
     light = light_of(view, look)
-    cpu, temp, _ = _vitals(view)
+    cpu, temp, _ = vital_words(view)
     slot = "" if view.slot is None else str(view.slot)
-    mark = ">" if selected else " "
-    bars = spark(list(view.cpu_history), 8, ascii_only=look.ascii)
-    state = f"{state_words(view, look)} {age(model.since_s(view, look.at_ms))}"
-    left = f"{mark}{slot:>3} "
+    mark = (">" if selected else " ") + ("+" if marked else " ")
     # On a narrow screen the sparkline says what the number would.
     roomy = cells >= 60
-    middle = f" {fit(view.node, 16 if roomy else 10)} {bars} "
+    past_cells = 8 if roomy else 6
+    bars = spark(list(view.cpu_history), past_cells, ascii_only=look.ascii)
+    if not look.online:  # as of when, instead of the past minute
+        bars = fit(f"{age(view.silent_s(look.now)):>{past_cells}}", past_cells)
+    left = f"{mark}{slot:>2} " if len(slot) < 3 else f"{mark}{slot} "
+    middle = f" {fit(clean(view.node), 16 if roomy else 10)} {bars} "
     middle += f"{cpu:>4} {temp:>4}  " if roomy else f"{temp:>4} "
-    used = len(left) + 3 + len(middle)
+    room = max(0, cells - len(left) - 3 - width(middle))
+    state = state_for(view, look, model)
+    reason = reason_words(view)
+    if reason and room > width(state) + 12:
+        state = f"{state}  {reason}"
     return [
         (left, "bold" if selected else "plain"),
         *led(view, look),
         (middle, "bold" if selected else "plain"),
-        (fit(state, max(0, cells - used)), str(light)),
+        (fit(state, room), str(light)),
     ]
 
 
-def tile(view: NodeView, look: Look, *, selected: bool) -> list[Line]:
+def tile(view: NodeView, look: Look, *, selected: bool = False, marked: bool = False) -> list[Line]:
     """A node in 16 x 3 cells."""
     light = light_of(view, look)
-    cpu, temp, _ = _vitals(view)
-    mark = ">" if selected else " "
+    cpu, temp, _ = vital_words(view)
+    mark = ">" if selected else "+" if marked else " "
     return [
-        [(mark, "bold"), *led(view, look), (fit(view.node, 12), "bold" if selected else "plain")],
+        [
+            (mark, "bold"),
+            *led(view, look),
+            (fit(" " + clean(view.node), 12), "bold" if selected else "plain"),
+        ],
         [("     ", "plain"), (fit(state_words(view, look), 11), str(light))],
         [("     ", "plain"), (fit(f"{cpu} {temp}", 11), "dim")],
     ]
 
 
-def cell(view: NodeView, look: Look, *, selected: bool) -> Line:
+def label(view: NodeView, look: Look, *, selected: bool = False, marked: bool = False) -> Line:
+    """A node in 18 cells of one line: its light and its name."""
+    light = light_of(view, look)
+    mark = ">" if selected else "+" if marked else " "
+    return [
+        (mark, "bold"),
+        (look.glyph(light), str(light) if is_lit(view, look) else "dim"),
+        (fit(" " + clean(view.node), 16), "bold" if selected else "plain"),
+    ]
+
+
+def cell(view: NodeView, look: Look, *, selected: bool = False, marked: bool = False) -> Line:
     """A node in two cells."""
     light = light_of(view, look)
-    return [
-        (look.glyph(light), f"{light}"),
-        (("<" if look.ascii else "◂") if selected else " ", "bold"),
+    mark = ("<" if look.ascii else "◂") if selected else "+" if marked else " "
+    return [(look.glyph(light), str(light)), (mark, "bold")]
+
+
+# --- a whole rack ---------------------------------------------------------------------------------
+
+
+def counts(views: Sequence[NodeView], look: Look) -> dict[Light, int]:
+    """How many nodes are drawn with each light, in the order of the LED language."""
+    out = dict.fromkeys(LANGUAGE, 0)
+    for view in views:
+        out[light_of(view, look)] += 1
+    return {light: count for light, count in out.items() if count}
+
+
+def bar(
+    rack: str, views: Sequence[NodeView], look: Look, cells: int, *, selected: bool = False
+) -> Line:
+    """A rack in one line: how many of it are there and well, and what is wrong in it."""
+    of = counts(views, look)
+    well = of.get(Light.READY, 0) + of.get(Light.BUSY, 0)
+    room = max(4, min(30, cells - 18))
+    filled = round(room * well / max(1, len(views)))
+    full, empty = ("#", ".") if look.ascii else ("█", "░")
+    line: Line = [
+        (">" if selected else " ", "bold"),
+        (fit(clean(rack) or "-", 4 if cells < 30 else 8) + " ", "bold"),
+        (full * filled, "ready" if look.online else "stale"),
+        (empty * (room - filled), "dim"),
+        (f" {well}/{len(views)}", "plain"),
     ]
+    line += [span for light in COUNTED if light in of for span in _count(light, of[light], look)]
+    return crop(line, cells)
 
 
-def rack_bars(nodes: Sequence[NodeView], look: Look, cells: int) -> list[Line]:
-    """One line a rack: how many of it are how, and what is wrong in it."""
-    racks: dict[str, list[NodeView]] = {}
-    for view in nodes:
-        racks.setdefault(view.rack, []).append(view)
-    out: list[Line] = []
-    for name, views in racks.items():
-        counts: dict[Light, int] = {}
-        for view in views:
-            light = light_of(view, look)
-            counts[light] = counts.get(light, 0) + 1
-        well = counts.get(Light.READY, 0) + counts.get(Light.BUSY, 0)
-        room = max(10, min(30, cells - 40))
-        filled = round(room * well / len(views))
-        full, empty = ("#", ".") if look.ascii else ("█", "░")
-        line: Line = [
-            (fit(f" {name or '-'}", 10), "bold"),
-            (full * filled, "ready"),
-            (empty * (room - filled), "dim"),
-            (f" {well}/{len(views)} ", "plain"),
-        ]
-        for light in (Light.WARN, Light.SUSPECT, Light.DEAD, Light.CORDONED, Light.STALE):
-            if light in counts:
-                line.append((f" {look.glyph(light)}{counts[light]}", str(light)))
-        out.append(line)
-    return out
+def heading(rack: str, views: Sequence[NodeView], look: Look, cells: int) -> Line:
+    """The name of a rack, and what is wrong in it."""
+    of = counts(views, look)
+    line: Line = [(f" {fit(clean(rack), 12).rstrip() or '-'} ", "bold")]
+    wrong = [span for light in COUNTED if light in of for span in _count(light, of[light], look)]
+    return crop([*line, *(wrong or [(" ok", "dim")])], cells)
 
 
-def header(model: RackModel, look: Look, cells: int, broker: str) -> Line:
-    """The top line: how many are how, the broker, the master, LIVE or OFFLINE."""
-    counts: dict[Light, int] = {}
-    for view in model.nodes.values():
-        light = light_of(view, look)
-        counts[light] = counts.get(light, 0) + 1
-    line: Line = [(" rackberry ", "bold"), (f"{len(model.nodes)} nodes ", "plain")]
-    for light in LANGUAGE:
-        if light in counts:
-            line += [(f" {look.glyph(light)}", str(light)), (str(counts[light]), "plain")]
-    well, ill = ("ok", "NO") if look.ascii else ("●", "✗")
-    words = model.master_words(look.now)
-    right: Line = [
-        ("broker ", "dim"),
-        (f"{well} " if model.connected else f"{ill} ", "ready" if model.connected else "dead"),
-    ]
-    if cells >= 110:
-        right.append((f"{broker}  ", "dim"))
-    right += [
-        ("master ", "dim"),
-        (f"{ill} " if words else f"{well} ", "dead" if words else "ready"),
-    ]
-    if model.connected:
-        right.append((" LIVE ", "ready"))
-    else:
-        right.append((f" OFFLINE {age(_down_s(model, look))} ", "dead"))
-    used = sum(len(text) for text, _ in line) + sum(len(text) for text, _ in right)
-    return [*line, (" " * max(1, cells - used), "plain"), *right]
+def _count(light: Light, count: int, look: Look) -> Line:
+    return [(f" {look.glyph(light)}", str(light)), (str(count), "plain")]
 
 
-def _down_s(model: RackModel, look: Look) -> float | None:
-    return None if model.down_s is None else look.now - model.down_s
+# --- lines ----------------------------------------------------------------------------------------
 
 
-def banner(model: RackModel, look: Look, broker: str) -> list[Line]:
-    """What a person must know before reading on, or nothing."""
-    if not model.connected:
-        return [
-            [(f" BROKER UNREACHABLE {broker}: {model.down_reason} ", "alarm")],
-            [
-                (
-                    " This screen lost the broker, not the rack. Look at the LEDs: red and green in turn: "
-                    "the nodes lost it too; green: only this screen did.",
-                    "dim",
-                )
-            ],
-        ]
-    words = model.master_words(look.now)
-    if words and model.caught_up:
-        return [
-            [(f" {words} ", "alarm")],
-            [(" Nodes are live; what is said of them may be old.", "dim")],
-        ]
-    holding = model.master_health.holding if model.master_health else ""
-    if holding:
-        return [[(f" The master holds its verdicts: {clean(holding)} ", "alarm")]]
-    return []
-
-
-def event_line(event: MasterEvent, look: Look, cells: int, *, selected: bool = False) -> Line:
-    """An event in one line."""
-    at = datetime.datetime.fromtimestamp(event.at_ms / 1000).astimezone()
-    light = SEVERITY[event.severity]
-    glyph = {"info": "·", "warn": "▲", "alarm": "✗"}[event.severity]
-    if look.ascii:
-        glyph = {"info": ".", "warn": "!", "alarm": "X"}[event.severity]
-    words = clean(event.words)
-    why = f"  {clean(event.why)}" if event.why else ""
-    room = max(0, cells - 12)
-    style = "bold" if selected else "plain"
-    if len(words) >= room or not why:
-        return [(f"{at:%H:%M:%S} ", "dim"), (f"{glyph} ", str(light)), (fit(words, room), style)]
-    return [
-        (f"{at:%H:%M:%S} ", "dim"),
-        (f"{glyph} ", str(light)),
-        (words, style),
-        (fit(why, room - len(words)), "dim"),
-    ]
+def crop(line: Line, cells: int) -> Line:
+    """`line` in exactly `cells` cells."""
+    out: Line = []
+    left = cells
+    for text, style in line:
+        if left <= 0:
+            break
+        kept = text if width(text) <= left else fit(text, left)
+        out.append((kept, style))
+        left -= width(kept)
+    return [*out, (" " * left, "plain")] if left else out
 
 
 def wrap(text: str, cells: int, style: str = "plain", indent: str = "") -> list[Line]:
-    """`text` broken at spaces into lines of at most `cells` cells."""
+    """`text` broken at spaces into lines of at most `cells` cells; a longer word is broken too.
+
+    >>> wrap("a node fell silent", 8, "warn", " ")
+    [[(' a node', 'warn')], [(' fell', 'warn')], [(' silent', 'warn')]]
+    """
+    room = max(1, cells - len(indent))
     lines: list[Line] = []
-    current = indent
+    current = ""
     for word in text.split():
-        if len(current) + len(word) + 1 > cells and current.strip():
-            lines.append([(current, style)])
-            current = indent
-        current = f"{current} {word}" if current.strip() else f"{indent}{word}"
-    if current.strip():
-        lines.append([(current, style)])
-    return lines
-
-
-def node_detail(view: NodeView, look: Look, model: RackModel, cells: int) -> list[Line]:
-    """Everything about a node, for the side panel and its own screen."""
-    verdict = view.verdict
-    light = light_of(view, look)
-    out: list[Line] = [[*led(view, look), (f" {clean(view.node)}", "bold")]]
-    since = age(model.since_s(view, look.at_ms))
-    out.append([("state   ", "dim"), (f"{state_words(view, look)} for {since}", str(light))])
-    if verdict is not None:
-        out += wrap(clean(verdict.reason), cells, "plain", "        ")
-        if verdict.scheduling is not Scheduling.SCHEDULABLE:
-            out.append([("work    ", "dim"), (str(verdict.scheduling), "cordoned")])
-            out += wrap(clean(verdict.scheduling_reason), cells, "plain", "        ")
-    silent_s = view.silent_s(look.now)
-    heard = "not yet heard live" if silent_s is None else f"#{view.beat_seq}, {age(silent_s)} ago"
-    out.append([("beat    ", "dim"), (heard, "plain")])
-    if model.connected and model.seems_cut_off(view, look.now):
-        out += wrap(
-            "silent here though the master holds it alive: it may have lost the broker",
-            cells,
-            "warn",
-        )
-    out += _led_lines(view)
-    cpu, temp, memory = _vitals(view)
-    room = max(8, min(40, cells - 16))
-    for name, text, values, top in (
-        ("load", cpu, view.cpu_history, 100.0),
-        ("temp", temp, view.temp_history, 90.0),
-        ("mem", memory, view.mem_history, 100.0),
-    ):
-        bars = spark(list(values), room, top, ascii_only=look.ascii)
-        out.append([(f"{name:8}", "dim"), (bars, "plain"), (f" {text:>5}", "plain")])
-    out += _vital_lines(view)
-    if view.sensors:
-        out += [[], [("sensors", "dim")]]
-        for name, sensor in sorted(view.sensors.items()):
-            bad = sensor.reading.quality is not Quality.OK
-            out.append(
-                [
-                    (fit(name, 10), "plain"),
-                    (fit(sensor_words(view, name), 14), "warn" if bad else "plain"),
-                ]
-            )
-            if bad:
-                out += wrap(
-                    f"{sensor.reading.quality}: {clean(sensor.reading.error or '')}",
-                    cells,
-                    "warn",
-                    "  ",
-                )
-    return out
-
-
-def _led_lines(view: NodeView) -> list[Line]:
-    out: list[Line] = []
-    wanted = view.light
-    for name, report in sorted(view.leds.items()):
-        agrees = report.shows in {wanted, Light.IDENTIFY, Light.BUSY} and not report.error
-        words = str(report.shows) if agrees else f"{report.shows}, should be {wanted}"
-        out.append(
-            [("LED     ", "dim"), (f"{clean(name, 12)}: {words}", "plain" if agrees else "warn")]
-        )
-        if report.error:
-            out.append([("        ", "dim"), (clean(report.error, 60), "warn")])
-    return out
-
-
-def _vital_lines(view: NodeView) -> list[Line]:
-    vitals = view.health.vitals if view.health else None
-    if vitals is None and view.verdict is not None:
-        vitals = view.verdict.last_vitals
-    if vitals is None:
-        return []
-    out: list[Line] = []
-    bits = vitals.throttled_bits
-    if bits is not None:
-        power = (
-            "UNDER-VOLTAGE NOW" if bits & 1 else "under-voltage earlier" if bits & 0x10000 else "ok"
-        )
-        out.append([("power   ", "dim"), (power, "warn" if bits & 1 else "plain")])
-    if vitals.disk_total_bytes and vitals.disk_free_bytes is not None:
-        words = f"{size(vitals.disk_free_bytes)} free of {size(vitals.disk_total_bytes)}"
-        out.append([("disk    ", "dim"), (words, "plain")])
-    if vitals.os_up_s is not None:
-        out.append([("uptime  ", "dim"), (age(vitals.os_up_s), "plain")])
-    if view.info is not None:
-        out.append([("machine ", "dim"), (clean(view.info.model, 40), "plain")])
-        out.append([("agent   ", "dim"), (f"{clean(view.info.agent_version, 20)}", "plain")])
-    return out
-
-
-def evidence_lines(verdict: Verdict, cells: int) -> list[Line]:
-    """The numbers behind a verdict."""
-    out: list[Line] = []
-    for key, value in verdict.evidence.items():
-        if key == "rule":
-            continue
-        out.append(
-            [(fit(clean(key, 20), 18), "dim"), (fit(clean(str(value)), cells - 18), "plain")]
-        )
-    return out
+        rest = word
+        while width(rest) > room:
+            head = fit(rest, room).rstrip()[:-1] or rest[:1]
+            lines += [[(indent + current, style)]] if current else []
+            lines.append([(indent + head, style)])
+            current, rest = "", rest[len(head) :]
+        joined = f"{current} {rest}" if current else rest
+        if width(joined) > room:
+            lines.append([(indent + current, style)])
+            joined = rest
+        current = joined
+    return [*lines, [(indent + current, style)]] if current else lines

@@ -1,134 +1,89 @@
-"""Pages that lie over the rack: a node, why, help."""
+"""Pages that lie over the rack: boxes of lines that are made anew as the rack changes."""
+
+from collections.abc import Callable
 
 from rich.style import Style
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.screen import ModalScreen
 
-from rackberry.language import LANGUAGE
-from rackberry_tui.lessons import lesson
-from rackberry_tui.model import NodeView, RackModel
-from rackberry_tui.paint import (
-    Line,
-    Look,
-    event_line,
-    evidence_lines,
-    node_detail,
-    state_words,
-    wrap,
-)
-from rackberry_tui.text import clean, fit
-from rackberry_tui.widgets import Lines
+from rackberry_tui.paint import Line
+from rackberry_tui.widgets import Lines, retitle
 
-PAGE_CELLS = 100
+Make = Callable[[int], tuple[str, list[Line]]]
+"""Width in cells -> title and lines of a page."""
 
 
 class PageScreen(ModalScreen[None]):
     """A page of lines; esc closes it."""
 
+    HINT = "esc closes  y copies"
     BINDINGS = [
         Binding("escape,q,enter", "dismiss", "close"),
-        Binding("j,down", "down", show=False),
-        Binding("k,up", "up", show=False),
+        Binding("j,down", "scroll(1)", show=False),
+        Binding("k,up", "scroll(-1)", show=False),
+        Binding("pagedown", "scroll(10)", show=False),
+        Binding("pageup", "scroll(-10)", show=False),
+        Binding("y", "copy", "copy"),
+        Binding("question_mark", "app.help", "help"),
+        Binding("ctrl+c", "app.quit", show=False, priority=True),
     ]
 
-    def __init__(self, title: str, lines: list[Line], known: dict[str, Style]) -> None:
+    def __init__(
+        self, make: Make, known: dict[str, Style], note: Callable[[], str] = lambda: ""
+    ) -> None:
         super().__init__()
-        self._title = title
-        self._lines = lines
+        self._make = make
+        self._note = note
         self._known = known
+        self._lines: list[Line] = []
+        self.page = Lines("page", focusable=True)
 
     def compose(self) -> ComposeResult:
         """One box of lines."""
-        yield Lines("page", focusable=True)
+        yield self.page
 
     def on_mount(self) -> None:
-        """Fill the box."""
-        page = self.query_one("#page", Lines)
-        page.border_title = self._title
-        page.border_subtitle = "esc closes"
-        page.use(self._known)
-        page.show(self._lines)
-        page.focus()
+        """Fill the box as soon as its width is known."""
+        self.page.set_class("ascii" in self._known, "-ascii")
+        self.page.use(self._known)
+        self.page.focus()
+        self.call_after_refresh(self.renew)
 
     def on_resize(self) -> None:
-        """Lines keep their breaks; only the box changes."""
-        self.query_one("#page", Lines).refresh()
+        """Lines are broken anew."""
+        self.call_after_refresh(self.renew)
 
-    def renew(self, lines: list[Line]) -> None:
+    def renew(self) -> None:
         """Show what is true now."""
-        self.query_one("#page", Lines).show(lines)
+        if self.page.is_attached and self.page.cells:
+            title, self._lines = self._make(self.page.cells)
+            retitle(self.page, title, self._note() or self.HINT)
+            self.page.show(self._lines)
 
-    def action_down(self) -> None:
-        """One line down."""
-        self.query_one("#page", Lines).scroll_down(animate=False)
+    def action_scroll(self, lines: int) -> None:
+        """Some lines up or down."""
+        self.page.scroll_relative(y=lines, animate=False)
 
-    def action_up(self) -> None:
-        """One line up."""
-        self.query_one("#page", Lines).scroll_up(animate=False)
-
-
-def node_page(view: NodeView, model: RackModel, look: Look, cells: int) -> list[Line]:
-    """A node: everything, and its own history."""
-    lines = node_detail(view, look, model, cells)
-    lines += [[], [("what happened to it", "dim")]]
-    told = [event for event in model.events if event.node == view.node][-20:]
-    lines += [event_line(event, look, cells) for event in reversed(told)]
-    if not told:
-        lines.append([("nothing, since this screen began to listen", "dim")])
-    return lines
+    def action_copy(self) -> None:
+        """The page as text."""
+        text = "\n".join("".join(text for text, _ in line).rstrip() for line in self._lines)
+        self.app.copy_to_clipboard(text)
+        self.app.notify("copied this page as text")
 
 
-def why_page(view: NodeView, look: Look, cells: int) -> list[Line]:
-    """Why a node is what it is: the rule, the numbers, the lesson."""
-    verdict = view.verdict
-    if verdict is None:
-        return wrap("The master has said nothing of this node yet.", cells)
-    rule = verdict.evidence.get("rule", "")
-    lines: list[Line] = [
-        [(f"{clean(view.node)} is {state_words(view, look)}", "bold")],
-        *wrap(clean(verdict.reason), cells),
-        [],
-        [("rule              ", "dim"), (clean(str(rule)) or "none", "bold")],
-        *evidence_lines(verdict, cells),
-        [],
-        [("lesson", "dim")],
-        *wrap(lesson(rule), cells),
+class NodeScreen(PageScreen):
+    """A node whole, with the keys that act on it."""
+
+    HINT = "w why  i identify  c cordon  m raw  [ ] others  esc"
+    BINDINGS = [
+        Binding("left_square_bracket,h,left", "app.other(-1)", "previous"),
+        Binding("right_square_bracket,l,right", "app.other(1)", "next"),
+        Binding("w", "app.why", "why"),
+        Binding("m", "app.raw", "raw MQTT"),
+        Binding("c", "app.ask('cordon')", "cordon"),
+        Binding("u", "app.ask('uncordon')", "uncordon"),
+        Binding("i", "app.ask('identify')", "identify"),
+        Binding("F", "app.ask('forget')", "forget"),
+        Binding("Y", "app.copy_command", "copy as command"),
     ]
-    return lines
-
-
-KEYS = (
-    ("1 2 4 5", "rack, nodes, events, sensors"),
-    ("arrows hjkl", "choose a node; enter opens it, esc goes back"),
-    ("w", "why is this node what it is: the rule, the numbers, a lesson"),
-    ("/", "show only nodes whose name, state or reason holds a word; !word for those that do not"),
-    ("!", "problems only"),
-    ("c u", "cordon (no new work), uncordon"),
-    ("i", "identify: blink its LEDs until somebody presses its button"),
-    ("F", "forget a node that is gone for good"),
-    ("+ -", "coarser, finer"),
-    ("p", "freeze the screen, and let it go on"),
-    ("y Y", "copy the node as text; copy the command line that shows it"),
-    ("T", "another theme: dark, light, ansi"),
-    (":", "all commands by name"),
-    ("q", "leave"),
-)
-
-
-def help_page(look: Look) -> list[Line]:
-    """The keys, and the LED language."""
-    lines: list[Line] = [[("keys", "dim")]]
-    lines += [[(fit(keys, 13), "bold"), (words, "plain")] for keys, words in KEYS]
-    lines += [[], [("what the LEDs say, on the rack and here", "dim")]]
-    for light, sign in LANGUAGE.items():
-        glyph = sign.ascii if look.ascii else sign.glyph
-        lines.append(
-            [
-                (f" {glyph} ", str(light)),
-                (fit(str(light), 10), "bold"),
-                (fit(sign.blink, 18), "plain"),
-                (sign.meaning, "dim"),
-            ]
-        )
-    return lines

@@ -17,6 +17,22 @@ from rackberry.wire import Stamper
 from rackberry_tui.model import FILTERS
 
 POLL_MAX = 5000  # facts taken in at once: about 50 ms of work, so that keys stay alive in a flood
+RAW_TOPICS_MAX = 20_000
+RAW_BYTES_MAX = 4096  # of a payload that are kept to be looked at
+
+
+def raw_about(known: dict[str, bytes], root: str, node: str) -> list[tuple[str, bytes]]:
+    """Those of the messages that are about a node, by topic.
+
+    >>> raw_about({"r/node/n1/state": b"1", "r/node/n2/state": b"2"}, "r", "n1")
+    [('r/node/n1/state', b'1')]
+    """
+    mine, verdict = f"{root}/node/{node}/", f"{root}/master/verdict/{node}"
+    return sorted(
+        (topic, payload)
+        for topic, payload in known.copy().items()
+        if topic.startswith(mine) or topic == verdict
+    )
 
 
 class Source(Protocol):
@@ -37,6 +53,9 @@ class Source(Protocol):
     def new_id(self, what: str) -> str:
         """An id to know an answer by."""
 
+    def raw(self, node: str) -> list[tuple[str, bytes]]:
+        """(topic, payload) of the newest message on each topic that is about a node."""
+
     def stop(self) -> None:
         """End."""
 
@@ -50,6 +69,9 @@ class LiveSource:
         self.client = f"tui-{incarnation}"
         self.address = f"{settings.host}:{settings.port}"
         self._inbox: Inbox[Any] = Inbox()
+        # Written by the network thread, read by the screen's: single operations on a dict are atomic.
+        self._raw: dict[str, bytes] = {}
+        self._root = settings.root
         self._link = Link(
             settings,
             self.client,
@@ -59,7 +81,12 @@ class LiveSource:
             self._chance,
             FILTERS,
             read_qos=0,
+            tap=self._remember,
         )
+
+    def _remember(self, topic: str, payload: bytes) -> None:
+        if topic in self._raw or len(self._raw) < RAW_TOPICS_MAX:
+            self._raw[topic] = payload[:RAW_BYTES_MAX]
 
     def start(self) -> None:
         """Connect, and stay connected."""
@@ -79,6 +106,10 @@ class LiveSource:
     def new_id(self, what: str) -> str:
         """An id to know an answer by."""
         return f"{what}-{new_incarnation(self._chance)}"
+
+    def raw(self, node: str) -> list[tuple[str, bytes]]:
+        """(topic, payload) of the newest message on each topic that is about a node."""
+        return raw_about(self._raw, self._root, node)
 
     def stop(self) -> None:
         """Disconnect."""

@@ -2,14 +2,28 @@
 
 Theory of operation: names, reasons and errors come from other machines and end on a terminal. `clean`
 takes away everything that a terminal would obey instead of print (C0 and C1 controls, escape
-sequences, bidirectional overrides) and collapses white space. `fit` counts cells, not characters: wide
-characters take two, combining ones none.
+sequences, bidirectional overrides) or draw as wide as it likes, and collapses white space. `fit` counts
+cells, not characters: wide characters take two, combining ones none.
 """
 
 import unicodedata
 
 # Explicit bidirectional controls reorder what stands beside them (Unicode Standard Annex #9).
 _BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+# They ask for the picture form of the character before; terminals disagree how wide that is.
+_VARIATIONS = frozenset(map(chr, (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))))
+# Old and new tables of Unicode, and so terminals, disagree about the width of these: loose parts of
+# Hangul syllables and their fillers, hexagrams and trigrams, counting rods, skin tones.
+_CONTESTED = frozenset(
+    chr(code)
+    for first, last in (
+        (0x115F, 0x11FF), (0x2630, 0x2637), (0x268A, 0x268F), (0x3164, 0x3164), (0x4DC0, 0x4DFF),
+        (0xD7B0, 0xD7FF), (0xFFA0, 0xFFA0), (0x1D300, 0x1D376), (0x1F3FB, 0x1F3FF),
+    )
+    for code in range(first, last + 1)
+)  # fmt: skip
+MARKS_MAX = 3  # accents on one letter: enough for every script, too few to climb over other lines
+_MARKS = frozenset({"Mn", "Me", "Mc"})
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
@@ -19,12 +33,20 @@ def clean(text: str, most: int = 500) -> str:
     >>> clean("a\\x1b[31mb\\u202ec\\nd")
     'a[31mbc d'
     """
+    if text.isascii() and text.isprintable() and len(text) <= most:
+        return " ".join(text.split())
     kept: list[str] = []
-    for char in text[: 4 * most]:
+    marks = 0
+    for char in unicodedata.normalize("NFC", text[: 4 * most]):
         if char in "\n\r\t\v\f":
             kept.append(" ")
-        elif char not in _BIDI and unicodedata.category(char) not in _HIDDEN:
-            kept.append(char)
+            continue
+        category = unicodedata.category(char)
+        if char in _BIDI or category in _HIDDEN or char in _VARIATIONS:
+            continue
+        marks = marks + 1 if category in _MARKS else 0
+        if marks <= MARKS_MAX:
+            kept.append("?" if char in _CONTESTED else char)
     joined = " ".join("".join(kept).split())
     return joined if len(joined) <= most else joined[: most - 1] + "…"
 
@@ -41,7 +63,7 @@ def width(text: str) -> int:
 def _cells(char: str) -> int:
     if char < "\u0300":
         return 1
-    if unicodedata.combining(char) or unicodedata.category(char) in {"Mn", "Me", "Cf"}:
+    if unicodedata.category(char) in _MARKS or unicodedata.category(char) == "Cf":
         return 0
     return 2 if unicodedata.east_asian_width(char) in {"W", "F"} else 1
 
@@ -103,6 +125,24 @@ def size(count: float | None) -> str:
             break
         count /= 1024
     return f"{count:.0f} {unit}" if count >= 10 or unit == "B" else f"{count:.1f} {unit}"
+
+
+_PLAIN = str.maketrans(
+    {"°": " ", "…": "~", "≥": ">", "·": ".", "─": "-", "│": "|", "█": "#", "░": "."}
+)
+
+
+def plain(text: str) -> str:
+    """`text` in ASCII and as wide as before, for a terminal that has no more than that.
+
+    >>> plain("22 °C …"), plain("温 é")
+    ('22  C ~', '?? ?')
+    """
+    if text.isascii():
+        return text
+    return "".join(
+        char if char.isascii() else "?" * _cells(char) for char in text.translate(_PLAIN)
+    )
 
 
 _BARS = "▁▂▃▄▅▆▇█"

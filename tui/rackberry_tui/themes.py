@@ -15,7 +15,7 @@ DARK = Theme(
     foreground="#D6DAE0",
     background="#14171C",
     surface="#14171C",
-    panel="#1D222A",
+    panel="#191D23",
     dark=True,
 )
 LIGHT = Theme(
@@ -26,12 +26,13 @@ LIGHT = Theme(
     error="#B0604B",
     success="#284E48",
     foreground="#1B1D21",
-    background="#FAFAF7",
-    surface="#FAFAF7",
-    panel="#ECECE6",
+    # White, and nothing darker: the signs for dead and stale have 4.5:1 on no other ground.
+    background="#FFFFFF",
+    surface="#FFFFFF",
+    panel="#FFFFFF",
     dark=False,
 )
-NAMES = {"dark": "rackberry-dark", "light": "rackberry-light", "ansi": "textual-ansi"}
+NAMES = {"dark": "rackberry-dark", "light": "rackberry-light", "ansi": "ansi-dark"}
 
 _ANSI: dict[Light, str] = {
     Light.READY: "green",

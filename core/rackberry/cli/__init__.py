@@ -18,7 +18,7 @@ def main() -> None:
         import click  # noqa: F401  # only to say it in words when it is missing
     except ModuleNotFoundError:
         print(
-            "rackberry: the command line is not installed.  Type:  pip install 'rackberry[tui]'",
+            "rackberry: the command line is not installed.  In a checkout of it, type:  pip install '.[tui]'",
             file=sys.stderr,
         )
         sys.exit(1)

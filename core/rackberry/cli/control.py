@@ -6,6 +6,7 @@ from rackberry import topics
 from rackberry.cli.group import ERROR, TIMED_OUT, CommandError, shared
 from rackberry.cli.session import ANSWER_S, Session, options_of
 from rackberry.messages import Cordon, Forget, Identify, NodeReply, Request, Uncordon
+from rackberry_tui.text import clean
 
 
 def _ask(
@@ -18,8 +19,8 @@ def _ask(
         )
         reply = session.ask(route, request)
         if not reply.ok:
-            raise CommandError(reply.words, ERROR)
-        click.echo(reply.words)
+            raise CommandError(clean(reply.words), ERROR)
+        click.echo(clean(reply.words))
 
 
 _reason = click.option("--reason", default="", help="For the record, in your own words.")
@@ -76,11 +77,11 @@ def identify(ctx: click.Context, name: str, for_s: float, off: bool, wait: bool)
 
         def stages() -> dict[str, str]:
             return {
-                reply[1].stage: reply[1].words
+                reply[1].stage: clean(reply[1].words)
                 for reply in session.model.replies
                 if isinstance(reply, tuple)
                 and isinstance(reply[1], NodeReply)
-                and reply[1].id == command.id
+                and (reply[0], reply[1].id) == (name, command.id)
             }
 
         if not session.wait(lambda: bool(stages()), ANSWER_S):

@@ -1,5 +1,6 @@
 """Is this machine ready, and does it reach the rack: one sentence and one remedy each."""
 
+import importlib.metadata
 import importlib.util
 import os
 import shutil
@@ -8,11 +9,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import click
-import msgspec
 
 from rackberry.cli.group import DEGRADED, CommandError, shared
-from rackberry.cli.session import Session, options_of
+from rackberry.cli.render import json_text
+from rackberry.cli.session import Session, broker_settings, options_of
+from rackberry.cli.terminal import is_terminal, unfit
 from rackberry.config import ConfigError
+from rackberry_tui.text import clean
+
+PIN_DRIVERS = ("lgpio", "RPi", "pigpio")  # in the order in which gpiozero tries them
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +38,7 @@ def doctor(ctx: click.Context, as_json: bool) -> int:
     """Check this machine and its way to the rack. Exits with 3 when something is to be mended."""
     findings = [*_machine(), *_rack(ctx)]
     if as_json:
-        click.echo(msgspec.json.encode({"findings": findings}).decode())
+        click.echo(json_text({"findings": findings}))
     else:
         for found in findings:
             click.echo(f"{'ok ' if found.ok else 'NO '} {found.check:12} {found.words}")
@@ -50,10 +55,10 @@ def _machine() -> Iterator[Finding]:
         f"Python {version}",
         "use Python 3.11 to 3.13",
     )
-    for module, extra in (("gpiozero", "agent"), ("textual", "tui")):
-        there = importlib.util.find_spec(module) is not None
-        yield Finding(module, there, f"{module} is {'' if there else 'not '}installed",
-                      f"pip install 'rackberry[{extra}]'")  # fmt: skip
+    yield _package("paho-mqtt")
+    yield _package("msgspec")
+    yield _package("gpiozero", "agent", "only an agent needs it")
+    yield _package("textual", "tui", "only the full screen needs it")
     broker = shutil.which("mosquitto") or shutil.which(
         "mosquitto", path="/usr/sbin:/usr/local/sbin"
     )
@@ -65,6 +70,22 @@ def _machine() -> Iterator[Finding]:
     )
     yield _pins()
     yield _clock()
+    words = unfit()
+    yield Finding(
+        "terminal",
+        not words or not is_terminal(),
+        words or "the terminal shows the screen well",
+        "make the window larger, or set TERM and a UTF-8 locale; `rackberry status` needs neither",
+    )
+
+
+def _package(name: str, extra: str = "", spared: str = "") -> Finding:
+    remedy = f"in a checkout of rackberry: pip install '.{f'[{extra}]' if extra else ''}'"
+    try:
+        return Finding(name, True, f"{name} {importlib.metadata.version(name)}")
+    except importlib.metadata.PackageNotFoundError:
+        words = f"{name} is not installed" + (f"; {spared}: {remedy}" if spared else "")
+        return Finding(name, bool(spared), words, remedy)
 
 
 def _pins() -> Finding:
@@ -73,9 +94,22 @@ def _pins() -> Finding:
         return Finding(
             "pins", True, 'no GPIO on this machine; an agent here needs pins.factory = "mock"'
         )
-    reachable = any(os.access(f"/dev/{chip}", os.R_OK | os.W_OK) for chip in chips)
-    words = f"GPIO {'can' if reachable else 'cannot'} be used by this user"
-    return Finding("pins", reachable, words, "sudo usermod -aG gpio $USER, then log in again")
+    if not any(os.access(f"/dev/{chip}", os.R_OK | os.W_OK) for chip in chips):
+        return Finding(
+            "pins",
+            False,
+            "GPIO cannot be used by this user",
+            "sudo usermod -aG gpio $USER, then log in again",
+        )
+    drivers = [name for name in PIN_DRIVERS if importlib.util.find_spec(name) is not None]
+    return Finding(
+        "pins",
+        bool(drivers),
+        f"GPIO can be used by this user, through {drivers[0]}"
+        if drivers
+        else f"none of gpiozero's drivers is installed: {', '.join(PIN_DRIVERS)}",
+        "sudo apt-get install python3-lgpio, and make the venv with --system-site-packages",
+    )
 
 
 def _clock() -> Finding:
@@ -90,7 +124,22 @@ def _clock() -> Finding:
     return Finding("clock", synced is not False, words, "sudo systemctl restart systemd-timesyncd")
 
 
+def _secrets(ctx: click.Context) -> Iterator[Finding]:
+    """Files that only their owner may read."""
+    try:
+        settings = broker_settings(options_of(ctx))
+    except ConfigError:
+        return  # told with the broker
+    for key in ("password_file", "key_file"):
+        name = getattr(settings, key)
+        if name:
+            private = not os.stat(name).st_mode & 0o077
+            words = f"{name} {'is for its owner only' if private else 'can be read by others'}"
+            yield Finding(key, private, words, f"chmod 600 {name}")
+
+
 def _rack(ctx: click.Context) -> Iterator[Finding]:
+    yield from _secrets(ctx)
     try:
         with Session(options_of(ctx)) as session:
             yield Finding("broker", True, f"the broker at {session.address} answers")
@@ -112,7 +161,7 @@ def _rack(ctx: click.Context) -> Iterator[Finding]:
             refused = model.master_health.refused if model.master_health else {}
             if refused:
                 counted = ", ".join(
-                    f"{cause} {number}" for cause, number in sorted(refused.items())
+                    f"{clean(cause)} {number}" for cause, number in sorted(refused.items())
                 )
                 yield Finding("messages", True, f"the master refused bad messages: {counted}")
     except CommandError as error:

@@ -2,15 +2,20 @@
 
 import datetime
 import os
+import re
 import sys
 
 import click
+import msgspec
 
 from rackberry.cli.group import Options
 from rackberry.language import LANGUAGE, Light
 from rackberry.messages import MasterEvent
 from rackberry_tui.model import NodeView, RackModel
 from rackberry_tui.text import age, clean, fit
+
+# Controls that JSON lets stand (DEL, C1), and what reorders or breaks lines on a terminal.
+_UNSAFE = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 SEVERITY = {"info": Light.READY, "warn": Light.WARN, "alarm": Light.DEAD}
 
@@ -42,6 +47,16 @@ class Painter:
         return text.replace("°", " deg").replace("…", ".").encode("ascii", "replace").decode()
 
 
+def json_text(document: object) -> str:
+    r"""A document in one line of JSON that a terminal prints and never obeys; same meaning.
+
+    >>> json_text({"a": "\x1b[31m\x9b2J"}) == r'{"a":"\u001b[31m\u009b2J"}'
+    True
+    """
+    text = msgspec.json.encode(document).decode()
+    return _UNSAFE.sub(lambda found: f"\\u{ord(found.group()):04x}", text)
+
+
 def summary(painter: Painter, model: RackModel, now: float, address: str) -> str:
     """One line: how many are how, the broker and the master."""
     counts: dict[Light, int] = {}
@@ -50,6 +65,8 @@ def summary(painter: Painter, model: RackModel, now: float, address: str) -> str
     shown = "  ".join(
         f"{painter.sign(light)} {counts[light]} {light}" for light in LANGUAGE if light in counts
     )
+    if not model.connected:
+        address += f" AWAY ({clean(model.down_reason)}): this is the last that was known"
     words = model.master_words(now)
     master = words or (f"master term {model.master.term}" if model.master else "no master")
     return f"{len(model.nodes)} nodes: {shown or 'none'}   broker {address}   {master}"
@@ -75,7 +92,7 @@ def node_line(painter: Painter, model: RackModel, view: NodeView, wall_ms: int) 
         memory = 100 * (1 - vitals.mem_available_bytes / vitals.mem_total_bytes)
     slot = "" if view.slot is None else str(view.slot)
     return painter.plain(
-        f"{view.rack[:3]:>3} {slot:>3} {painter.sign(view.light)}  {fit(view.node, 16)} {fit(state, 22)} "
+        f"{fit(clean(view.rack), 3)} {slot:>3} {painter.sign(view.light)}  {fit(view.node, 16)} {fit(state, 22)} "
         f"{age(model.since_s(view, wall_ms)):>8} "
         f"{value(vitals.cpu_percent if vitals else None, '%'):>5} "
         f"{value(vitals.cpu_temp_c if vitals else None, '°'):>5} {value(memory, '%'):>5}"

@@ -5,6 +5,7 @@ retained has been read, and keeps one `RackModel`. Waiting is always for somethi
 """
 
 import difflib
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,16 +20,24 @@ from rackberry.config import BrokerSettings, load, parse_host_port
 from rackberry.loop import Inbox
 from rackberry.messages import Reply, Request
 from rackberry.mqtt import Link
-from rackberry.ports import LinkDown, LinkEvent, LinkUp, Publish
+from rackberry.ports import LinkDown, LinkEvent, LinkUp, Publish, Refused
 from rackberry.topics import Address
 from rackberry.wire import Stamper
+from rackberry_sim import running
 from rackberry_tui.model import FILTERS, NodeView, RackModel
+from rackberry_tui.text import clean
 
 CONFIG_DEFAULT = "~/.config/rackberry/rackberry.toml"
 CONNECT_S = 5.0
 CATCH_UP_S = 3.0
 ANSWER_S = 5.0
 FLUSH_S = 1.0
+DENIED = "denied"  # told among the facts, by the network thread
+
+# What a broker says (names of the reason codes of MQTT 5, section 2.4) to those whom it does not let in.
+NOT_LET_IN = frozenset(
+    {"Not authorized", "Bad user name or password", "Banned", "Bad authentication method"}
+)
 
 
 class OperatorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -38,7 +47,7 @@ class OperatorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 
 
 def broker_settings(options: Options) -> BrokerSettings:
-    """Where the broker is, by flag, environment, file or default.
+    """Where the broker is: by flag, environment or file; else a demo that runs here; else the default.
 
     Raises:
         ConfigError: one sentence on what is wrong.
@@ -50,6 +59,12 @@ def broker_settings(options: Options) -> BrokerSettings:
     overrides: dict[str, Any] = {}
     if options.broker:
         overrides["broker.host"], overrides["broker.port"] = parse_host_port(options.broker)
+    elif path is None and not any(name.startswith("RACKBERRY_BROKER") for name in os.environ):
+        demo = running.find()
+        if demo is not None:
+            host, port = parse_host_port(demo["broker"])
+            click.echo(f"(the demo at {demo['broker']}; --broker names another)", err=True)
+            return BrokerSettings(host=host, port=port)
     return load(OperatorSettings, path, overrides=overrides).broker
 
 
@@ -77,6 +92,9 @@ class Session:
             self._chance,
             filters,
             read_qos=0,
+            denied=lambda address: self._inbox.put(
+                Refused(DENIED, address.under(self.settings.root))
+            ),
         )
 
     @property
@@ -86,35 +104,53 @@ class Session:
 
     def __enter__(self) -> "Session":
         self._link.start()
-        failed: list[LinkDown] = []
+        refusals: list[LinkDown] = []
 
         def note(event: LinkEvent) -> None:
             if isinstance(event, LinkDown):
-                failed.append(event)
+                refusals.append(event)
+
+        def settled() -> bool:
+            # Other refusals pass: the link tries again, with MQTT 3.1.1 where the broker wants that.
+            return self.model.connected or any(
+                refusal.kind != "refused" or refusal.reason in NOT_LET_IN for refusal in refusals
+            )
 
         self._listener = note
-        up = self.wait(lambda: self.model.connected or bool(failed), CONNECT_S + 1)
-        self._listener = None
-        if failed or not up:
-            self._link.stop(0.1)
-            words = failed[0].reason if failed else f"no broker answers at {self.address}"
-            if failed and failed[0].kind == "refused":
-                raise CommandError(
-                    f"the broker at {self.address} refused us: {words}", NOT_AUTHORISED
-                )
+        try:
+            self.wait(settled, CONNECT_S + 1)
+        except (OSError, ValueError) as error:  # of the network thread: files of keys, mostly
             raise CommandError(
-                f"{words}. Name another with --broker HOST:PORT or RACKBERRY_BROKER; "
-                "`rackberry doctor` finds out more",
-                UNREACHABLE,
-            )
+                f"no connection to {self.address} can be made: {clean(str(error))}"
+            ) from None
+        self._listener = None
+        if not self.model.connected:
+            self._link.stop(0.1)
+            raise self._no_connection(refusals)
         self.wait(lambda: self.model.caught_up, CATCH_UP_S)
         return self
+
+    def _no_connection(self, refusals: list[LinkDown]) -> CommandError:
+        last = refusals[-1] if refusals else None
+        words = clean(last.reason) if last else f"no broker answers at {self.address}"
+        if last is not None and last.kind == "refused":
+            code = NOT_AUTHORISED if last.reason in NOT_LET_IN else UNREACHABLE
+            return CommandError(f"the broker at {self.address} refused us: {words}", code)
+        return CommandError(
+            f"{words}. Name another with --broker HOST:PORT or RACKBERRY_BROKER; "
+            "`rackberry doctor` finds out more",
+            UNREACHABLE,
+        )
 
     def __exit__(self, *_: object) -> None:
         self._link.stop(FLUSH_S)
 
     def wait(self, until: Callable[[], bool], timeout_s: float) -> bool:
-        """Take facts in until `until` holds; False when it did not within `timeout_s` seconds."""
+        """Take facts in until `until` holds; False when it did not within `timeout_s` seconds.
+
+        Raises:
+            CommandError: when the broker does not let us publish what was asked for.
+        """
         deadline_s = self.clock.now() + timeout_s
         while not until():
             left_s = deadline_s - self.clock.now()
@@ -123,16 +159,31 @@ class Session:
             event = self._inbox.get(left_s)
             if event is None:
                 continue
+            if isinstance(event, Refused) and event.cause == DENIED:
+                raise CommandError(
+                    f"the broker does not let this user publish {event.topic}; nothing was changed",
+                    NOT_AUTHORISED,
+                )
             self.model.apply(event, self.clock.now(), self.clock.wall_ms())
             if self._listener is not None:
                 self._listener(event)
-            if isinstance(event, LinkUp):
-                continue
         return True
 
     def follow(self, listener: Callable[[LinkEvent], None]) -> None:
-        """Give every fact to `listener` for as long as the process lives."""
-        self._listener = listener
+        """Give every fact to `listener` for ever; say on stderr when the broker goes and comes."""
+        away = False
+
+        def listen(event: LinkEvent) -> None:
+            nonlocal away
+            if isinstance(event, LinkDown) and not away:
+                away = True
+                click.echo(f"the broker is away: {clean(event.reason)}; waiting for it", err=True)
+            elif isinstance(event, LinkUp) and away:
+                away = False
+                click.echo("the broker is back", err=True)
+            listener(event)
+
+        self._listener = listen
         self.wait(lambda: False, float("inf"))
 
     def publish(self, address: Address, data: Any) -> None:

@@ -1,12 +1,13 @@
 """The full screen, and a rack to look at: top and demo."""
 
-import sys
+import os
 
 import click
 
-from rackberry.cli.group import CommandError, Options, shared
+from rackberry.cli.group import USAGE, CommandError, Options, shared
 from rackberry.cli.session import Session, broker_settings, options_of
 from rackberry.cli.status import print_status
+from rackberry.cli.terminal import is_terminal, leave_with_terminal
 from rackberry.config import BrokerSettings
 
 
@@ -17,14 +18,22 @@ from rackberry.config import BrokerSettings
 @click.pass_context
 def top(ctx: click.Context, read_only: bool, theme: str) -> int:
     """The rack on a full screen, live. Leave it with q; ? explains the keys."""
+    if not is_terminal():
+        raise CommandError(
+            "the screen needs a terminal; rackberry status shows the rack as text", USAGE
+        )
+    options = options_of(ctx)
+    if not options.color:
+        os.environ["NO_COLOR"] = "1"  # read by Textual when it is imported
     try:
         from rackberry_tui.app import run
     except ModuleNotFoundError as error:
         raise CommandError(
-            f"the screen is not installed ({error.name}).  Type:  pip install 'rackberry[tui]'"
+            f"the screen is not installed ({error.name}).  In a checkout of it, type:  pip install '.[tui]'"
         ) from None
-    options = options_of(ctx)
-    return run(broker_settings(options), ascii_only=options.ascii, theme=theme, read_only=read_only)
+    settings = broker_settings(options)
+    leave_with_terminal()
+    return run(settings, ascii_only=options.ascii, theme=theme, read_only=read_only)
 
 
 @click.command()
@@ -39,15 +48,27 @@ def top(ctx: click.Context, read_only: bool, theme: str) -> int:
     "--port", type=click.IntRange(1024, 65_535), help="Of the broker; a free one by default."
 )
 @click.option("--seed", type=int, default=1, show_default=True, help="Of the scripted life.")
+@click.option(
+    "--supervise",
+    is_flag=True,
+    help="Start again what crashes or is killed, as systemd would; else what dies stays dead.",
+)
 @shared
 @click.pass_context
 def demo(
-    ctx: click.Context, headless: bool, for_s: float | None, nodes: int, port: int | None, seed: int
+    ctx: click.Context,
+    headless: bool,
+    for_s: float | None,
+    nodes: int,
+    port: int | None,
+    seed: int,
+    supervise: bool,
 ) -> int:
     """A live rack of seven Pis on this machine: broker, master and agents are real processes.
 
     The pins are gpiozero's mock pins and the doors open by script; all else is as on a real rack.
-    Leaving the screen ends all of it. What you kill stays dead, so that you can see it.
+    Leaving the screen ends all of it. What you kill stays dead, so that you can see it. While it runs,
+    other commands find it by themselves when nobody told them where a broker is.
     """
     from rackberry_sim.demo import Demo, DemoError, run
 
@@ -55,16 +76,22 @@ def demo(
 
     def show(demo: Demo) -> int:
         options.broker = demo.broker.address
-        if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        if not is_terminal():
             return _show_as_text(options, demo.broker.address)
+        if not options.color:
+            os.environ["NO_COLOR"] = "1"
         from rackberry_tui.app import run as show_screen
 
+        leave_with_terminal()
         return show_screen(
             BrokerSettings(port=demo.broker.port), ascii_only=options.ascii, for_s=for_s
         )
 
     try:
-        return run(nodes=nodes, port=port, seed=seed, for_s=for_s, show=None if headless else show)
+        return run(
+            nodes=nodes, port=port, seed=seed, for_s=for_s, supervise=supervise,
+            show=None if headless else show,
+        )  # fmt: skip
     except DemoError as error:
         raise CommandError(str(error)) from None
 

@@ -4,13 +4,19 @@ import sys
 from typing import Any
 
 import click
-import msgspec
 
 from rackberry import topics
 from rackberry.cli.group import DEGRADED, Options, shared
-from rackberry.cli.render import NODE_HEADER, Painter, event_lines, node_line, summary
+from rackberry.cli.render import (
+    NODE_HEADER,
+    Painter,
+    event_lines,
+    json_text,
+    node_line,
+    summary,
+)
 from rackberry.cli.session import Session, options_of
-from rackberry.messages import MasterEvent
+from rackberry.messages import MasterEvent, RecentEvents
 from rackberry.ports import LinkEvent, Received
 from rackberry_tui.model import NodeView, status_document
 from rackberry_tui.text import age, clean, fit, size
@@ -26,7 +32,7 @@ def _document(session: Session) -> dict[str, Any]:
 
 
 def _print_json(document: object) -> None:
-    click.echo(msgspec.json.encode(document).decode())
+    click.echo(json_text(document))
 
 
 def print_status(options: Options, session: Session) -> None:
@@ -159,7 +165,7 @@ def _node_lines(painter: Painter, view: NodeView, document: dict[str, Any]) -> l
     if document["scheduling_reason"]:
         lines.append(f"  scheduling {clean(document['scheduling_reason'])}")
     info = view.info
-    where = f"rack {view.rack or '-'} slot {'-' if view.slot is None else view.slot}"
+    where = f"rack {clean(view.rack) or '-'} slot {'-' if view.slot is None else view.slot}"
     lines.append(f"  place      {where}, role {clean(document['role']) or '-'}")
     if info is not None:
         lines.append(
@@ -258,11 +264,19 @@ def events(
             show(event)
         if not follow:
             return
+        newest = max(((e.term, e.number) for e in session.model.events), default=(0, 0))
 
         def listen(fact: LinkEvent) -> None:
-            event = fact.data if isinstance(fact, Received) else None
-            if isinstance(event, MasterEvent) and of_node in {None, event.node}:
-                show(event)
-                sys.stdout.flush()
+            # After a broken connection the master's list of recent events holds what was missed.
+            nonlocal newest
+            if not (
+                isinstance(fact, Received) and isinstance(fact.data, MasterEvent | RecentEvents)
+            ):
+                return
+            for event in list(session.model.events):
+                if (event.term, event.number) > newest:
+                    newest = (event.term, event.number)
+                    if of_node in {None, event.node}:
+                        show(event)
 
         session.follow(listen)

@@ -1,0 +1,3 @@
+"""Doctests are collected from the generator, not from what it generates."""
+
+collect_ignore = ["generated"]

@@ -1,0 +1,100 @@
+"""Stories that a person can read: what was done to the rack, and what the master said to it.
+
+One story for each kind of fault, and one for each bug that the swarm found. They change only on
+purpose: run with RACKBERRY_GOLDEN=write, read the difference, commit it.
+"""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from rackberry_sim.faults import Stroke
+from rackberry_sim.network import Conditions
+from rackberry_sim.swarm import tell
+
+HERE = Path(__file__).parent
+CALM = Conditions(delay_s=0.001, jitter_s=0.001)
+
+STORIES: dict[str, list[Stroke]] = {
+    "power-cut": [Stroke(20.0, "power-cut", "n003", 15.0)],
+    "read-only-card": [Stroke(20.0, "read-only-card", "n003", 12.0)],
+    "storm": [Stroke(20.0, "storm", "n003", 1.0)],
+    "slow": [Stroke(20.0, "slow", "n003", 20.0)],
+    "deaf": [Stroke(20.0, "deaf", "n003", 20.0)],
+    "lossy": [Stroke(20.0, "lossy", "n003", 20.0)],
+    "kill": [Stroke(20.0, "kill", "n003", 5.0)],
+    "kill-and-quick-restart": [Stroke(20.0, "kill", "n003", 0.3)],
+    "freeze": [Stroke(20.0, "freeze", "n003", 10.0)],
+    "short-freeze": [Stroke(20.0, "freeze", "n003", 2.0)],
+    "flap": [Stroke(20.0, "flap", "n003", 40.0)],
+    "partition": [Stroke(20.0, "partition", "n003", 20.0)],
+    "brown-out": [Stroke(20.0, "brown-out", "n003", 10.0)],
+    "clean-stop": [Stroke(20.0, "clean-stop", "n003", 10.0)],
+    "clone": [Stroke(20.0, "clone", "n003", 30.0)],
+    "rack-power": [Stroke(20.0, "rack-power", "n003", 20.0)],
+    "broker-restart": [Stroke(20.0, "broker-restart", "n003", 5.0)],
+    "broker-freeze": [Stroke(20.0, "broker-freeze", "n003", 6.0)],
+    "master-restart": [
+        Stroke(20.0, "power-cut", "n003", 40.0),
+        Stroke(30.0, "master-restart", "n003", 3.0),
+    ],
+    "master-stall": [Stroke(20.0, "master-stall", "n003", 8.0)],
+}
+
+FOUND_BY_THE_SWARM: dict[str, tuple[str, int, list[str] | list[Stroke]]] = {
+    "will-before-outage": (
+        "a will from before the broker's outage killed nodes that had come back with the broker",
+        9,
+        ["broker-restart", "storm"],
+    ),
+    "frozen-broker": (
+        "the echo of a broker that had been frozen took back the time that nodes need to reconnect, "
+        "and they were declared dead",
+        31,
+        ["broker-freeze"],
+    ),
+    "clock-step": (
+        "an absence was counted by wall clocks: back after two hours, a minute after the beginning",
+        3,
+        [Stroke(20.0, "clock-step", "n003", 1.0), Stroke(30.0, "power-cut", "n003", 15.0)],
+    ),
+    "unheard": (
+        "of a node not heard since the master's restart it said that it was silent for inf seconds",
+        1,
+        [
+            Stroke(20.0, "power-cut", "n003", 40.0),
+            Stroke(20.5, "master-restart", "n003", 3.0),
+        ],
+    ),
+}
+"""Name -> what was wrong once, a seed that showed it, and its faults: names to draw from, or a script."""
+
+
+def compare(name: str, told: str) -> None:
+    path = HERE / f"{name}.txt"
+    if os.environ.get("RACKBERRY_GOLDEN") == "write":
+        path.write_text(told, encoding="utf-8")
+    assert told == path.read_text(encoding="utf-8"), (
+        f"the story {name} changed; if it should have: RACKBERRY_GOLDEN=write, then read the difference"
+    )
+
+
+@pytest.mark.parametrize("name", sorted(STORIES))
+def test_a_story_is_told_as_it_was(name: str) -> None:
+    story = tell(1, strokes=STORIES[name], conditions=CALM, transcript=True)
+    assert not story.violations
+    compare(name, story.transcript)
+
+
+@pytest.mark.parametrize("name", sorted(FOUND_BY_THE_SWARM))
+def test_a_bug_that_the_swarm_found_stays_away(name: str) -> None:
+    once, seed, faults = FOUND_BY_THE_SWARM[name]
+    names = [fault for fault in faults if isinstance(fault, str)]
+    strokes = [fault for fault in faults if isinstance(fault, Stroke)]
+    if strokes:
+        story = tell(seed, strokes=strokes, conditions=CALM, transcript=True)
+    else:
+        story = tell(seed, faults=names, transcript=True)
+    assert not story.violations, once
+    compare(f"found-{name}", f"once: {once}\n{story.transcript}")

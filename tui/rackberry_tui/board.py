@@ -1,0 +1,340 @@
+"""The screen without its keys: one moment of the rack, a few widgets, and what paints them.
+
+Theory of operation: a timer takes facts from the source into the live model, many at once, and never
+paints for a single one; another paints four times a second what has changed. Only what cannot wait (a
+verdict, an event, the broker gone) is painted at once, and that at most ten times a second. The app
+holds no state of the rack of its own: `Moment` says which rack is shown, `paint` shows it.
+"""
+
+import asyncio
+import contextlib
+import signal
+
+from rich.style import Style
+from textual.app import App, ComposeResult
+from textual.containers import Horizontal, Vertical
+from textual.widgets import ContentSwitcher, Input
+
+from rackberry.clock import Clock, SystemClock
+from rackberry.messages import MasterEvent, Verdict
+from rackberry.ports import LinkDown, LinkUp, Received
+from rackberry_tui.asks import Asks
+from rackberry_tui.frame import (
+    SENSORS_HEAD,
+    ask_line,
+    banner,
+    event_line,
+    header,
+    hints,
+    nodes_head,
+    nodes_row,
+    sensor_row,
+)
+from rackberry_tui.model import NodeView
+from rackberry_tui.moment import Moment, Shown
+from rackberry_tui.pages import node_detail
+from rackberry_tui.paint import Line, Look
+from rackberry_tui.screens import PageScreen
+from rackberry_tui.selection import ORDERS, Filter
+from rackberry_tui.source import Source
+from rackberry_tui.text import clean, fit
+from rackberry_tui.themes import DARK, LIGHT, NAMES, styles
+from rackberry_tui.widgets import Lines, RackView, retitle
+
+DRAIN_HZ = 20
+PAINT_HZ = 4
+URGENT_S = 0.1  # between two paintings of what cannot wait
+URGENT = (Verdict, MasterEvent)
+OFFLINE_HINT = " OFFLINE: the last that was known; nothing can be asked   ? help  q leave"
+PAST_HINT = " t 10 s back  , . one second  < > a minute  esc now   ? help"
+FROZEN_HINT = " FROZEN: the rack goes on, this picture does not   p or esc lets it go on"
+
+
+class Board(App[None]):
+    """The rack, live, without keys."""
+
+    CSS_PATH = "rackberry.tcss"
+    TITLE = "rackberry"
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide"), (180, "-huge")]
+
+    def __init__(
+        self,
+        source: Source,
+        clock: Clock | None = None,
+        *,
+        ascii_only: bool = False,
+        theme: str = "dark",
+        read_only: bool = False,
+        for_s: float | None = None,
+    ) -> None:
+        super().__init__()
+        self.source = source
+        self.moment = Moment()
+        self.asks = Asks()
+        self.clock = clock or SystemClock()
+        self.filter = Filter()
+        self.order = "place"
+        self.marked: frozenset[str] = frozenset()
+        self.read_only = read_only
+        self.event: MasterEvent | None = None
+        """The event that the cursor is on; None for the newest, whichever that is."""
+        self.theme_name = theme
+        self.known = styles(theme)
+        # Held here and not looked up by name each time: painting is often, and looking up is slow.
+        self.rack = RackView("rack")
+        self._lines = {
+            name: Lines(name, focusable=name.endswith("-body"))
+            for name in (
+                "header", "banner", "nodes-head", "nodes-body", "events-body", "sensors-head",
+                "sensors-body", "side", "recent", "asks", "hints",
+            )
+        }  # fmt: skip
+        self._ascii = ascii_only
+        self._for_s = for_s
+        self._built = False
+        self._urgent = False
+        self._painted_s = float("-inf")
+        # Before the start, so that the style sheet is worked out once and not twice.
+        self.register_theme(DARK)
+        self.register_theme(LIGHT)
+        self.theme = NAMES[theme]
+
+    # --- building ---------------------------------------------------------------------------------
+
+    def compose(self) -> ComposeResult:
+        """The widgets, top to bottom."""
+        yield self.lines("header")
+        yield self.lines("banner")
+        with Horizontal(id="body"):
+            with ContentSwitcher(id="main", initial="rack"):
+                yield self.rack
+                for view in ("nodes", "events", "sensors"):
+                    with Vertical(id=view):
+                        if view != "events":
+                            yield self.lines(f"{view}-head")
+                        yield self.lines(f"{view}-body")
+            yield self.lines("side")
+        yield self.lines("recent")
+        yield Input(
+            placeholder="a word, or !word for all but it; enter keeps it, esc clears it",
+            id="filter",
+        )
+        yield self.lines("asks")
+        yield self.lines("hints")
+
+    def on_mount(self) -> None:
+        """Begin to listen and to paint."""
+        self.use_theme(self.theme_name)
+        self.default_screen.set_class(self._ascii, "-ascii")
+        self.lines("recent").border_title = "what just happened"
+        self.rack.focus()
+        self._built = True
+        self.source.start()
+        self.set_interval(1 / DRAIN_HZ, self.drain)
+        self.set_interval(1 / PAINT_HZ, self.paint)
+        if self._for_s is not None:
+            self.set_timer(self._for_s, self.exit)
+        # Textual installs no handlers of its own, and a killed screen must not leave a raw terminal.
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+            with contextlib.suppress(ValueError, NotImplementedError, RuntimeError):
+                asyncio.get_running_loop().add_signal_handler(number, self.exit)
+        self.paint()
+
+    def on_resize(self) -> None:
+        """Everything is laid out anew."""
+        self.call_after_refresh(self.paint)
+
+    def on_unmount(self) -> None:
+        """Leave the broker."""
+        self.source.stop()
+
+    def use_theme(self, name: str) -> None:
+        """Show the colours of a theme, one of `NAMES`."""
+        self.theme_name = name
+        if self.theme != NAMES[name]:
+            self.theme = NAMES[name]
+        self.known = styles(name)
+        if self._ascii:
+            self.known["ascii"] = Style()  # the name alone says that lines are drawn in ASCII
+        for widget in self._lines.values():
+            widget.use(self.known)
+        self.rack.use(self.known)
+
+    # --- facts in ---------------------------------------------------------------------------------
+
+    def drain(self) -> None:
+        """Take facts in; paint at once only what cannot wait."""
+        now, wall_ms = self.clock.now(), self.clock.wall_ms()
+        for event in self.source.poll():
+            self.moment.take(event, now, wall_ms)
+            if isinstance(event, Received):
+                self._urgent = self._urgent or isinstance(event.data, URGENT)
+            elif isinstance(event, LinkUp | LinkDown):
+                self._urgent = True
+        if self._urgent and now - self._painted_s >= URGENT_S:
+            self.paint()
+
+    # --- paint out --------------------------------------------------------------------------------
+
+    @property
+    def shown(self) -> Shown:
+        """The rack that is on the screen, and its time."""
+        return self.moment.shown(self.clock.now(), self.clock.wall_ms())
+
+    @property
+    def look(self) -> Look:
+        """How things are shown now."""
+        shown = self.shown
+        return Look(shown.now, shown.wall_ms, self._ascii, online=shown.model.connected)
+
+    @property
+    def view(self) -> str:
+        """Which of the views is shown."""
+        return self.query_one(ContentSwitcher).current or "rack"
+
+    def nodes(self) -> list[NodeView]:
+        """The nodes that pass the filter, in physical order."""
+        views = self.shown.model.in_order()
+        if not self.filter:
+            return views
+        look = self.look
+        return [view for view in views if self.filter.node(view, look)]
+
+    def in_table(self) -> list[NodeView]:
+        """The same nodes in the order of the table."""
+        return sorted(self.nodes(), key=ORDERS[self.order])
+
+    def events(self) -> list[MasterEvent]:
+        """The events that pass the filter, oldest first."""
+        return [event for event in self.shown.model.events if self.filter.event(event)]
+
+    def sensors(self) -> list[tuple[NodeView, str]]:
+        """The sensors that pass the filter, in physical order of their nodes."""
+        look = self.look
+        return [
+            (view, name)
+            for view in self.shown.model.in_order()
+            for name in sorted(view.sensors)
+            if self.filter.sensor(view, name, look)
+        ]
+
+    @property
+    def chosen(self) -> NodeView | None:
+        """The node that the cursor is on."""
+        return self.shown.model.nodes.get(self.rack.selected)
+
+    @property
+    def chosen_event(self) -> MasterEvent | None:
+        """The event that the cursor is on: the newest, unless somebody moved it."""
+        events = self.events()
+        return self.event if self.event in events else events[-1] if events else None
+
+    def paint(self) -> None:
+        """Show what is true now."""
+        if not self._built or not self.is_running:
+            return
+        now = self.clock.now()
+        self._painted_s, self._urgent = now, False
+        self.asks.update(self.moment.live, now)
+        shown, look, cells = self.shown, self.look, self.size.width
+        model = shown.model
+        self.lines("header").show([header(model, look, cells, self.source.address, shown.words)])
+        warning = banner(model, look, self.source.address, cells)
+        self.lines("banner").set_class(bool(warning), "-shown")
+        self.lines("banner").show(warning)
+        nodes = self.nodes()
+        rack = self.rack
+        rack.show(model, nodes, look)
+        if self.view == "rack":
+            marks = f"{len(self.marked)} marked  " if self.marked else ""
+            retitle(rack, self._rack_title(len(nodes)), f"{marks}{rack.detail}s")
+        else:
+            self._paint_table(look)
+        self.paint_side()
+        self._paint_recent(look)
+        self._paint_foot(look)
+        model.dirty.clear()
+        if isinstance(self.screen, PageScreen):
+            self.screen.renew()
+
+    def lines(self, id: str) -> Lines:
+        """A widget of lines, by its id."""
+        return self._lines[id]
+
+    def _rack_title(self, shown: int) -> str:
+        model = self.shown.model
+        racks = list(dict.fromkeys(view.rack for view in model.in_order()))
+        if not model.nodes:
+            return "waiting for the rack" if model.connected else "no rack yet"
+        title = f"rack {clean(racks[0]) or '-'}" if len(racks) == 1 else f"{len(racks)} racks"
+        return title + self._filtered(shown, len(model.nodes))
+
+    def _filtered(self, shown: int, of: int) -> str:
+        return f", {shown} of {of}: {self.filter.about}" if self.filter else ""
+
+    def _paint_table(self, look: Look) -> None:
+        view = self.view
+        box, body = self.query_one(f"#{view}"), self.lines(f"{view}-body")
+        cells, model, chosen = body.cells, self.shown.model, self.rack.selected
+        if view == "nodes":
+            rows = self.in_table()
+            box.border_title = f"nodes by {self.order}" + self._filtered(
+                len(rows), len(model.nodes)
+            )
+            self.lines("nodes-head").show([nodes_head(self.order, cells)])
+
+            def node_line(index: int) -> Line:
+                node = rows[index]
+                at, marked = node.node == chosen, node.node in self.marked
+                return nodes_row(node, look, model, cells, selected=at, marked=marked)
+
+            body.show_some(len(rows), node_line)
+        elif view == "sensors":
+            all_of_it = self.sensors()
+            retitle(box, f"sensors{', ' + self.filter.about if self.filter else ''}")
+            self.lines("sensors-head").show([[(fit(SENSORS_HEAD, cells), "dim")]])
+
+            def sensor_line(index: int) -> Line:
+                node, name = all_of_it[index]
+                return sensor_row(node, name, look, cells, selected=node.node == chosen)
+
+            body.show_some(len(all_of_it), sensor_line)
+        else:
+            events = self.events()
+            retitle(box, f"what happened{self._filtered(len(events), len(model.events))}")
+            chosen_event = self.chosen_event
+
+            def line(index: int) -> Line:
+                event = events[index]
+                return event_line(event, look, cells, selected=event is chosen_event)
+
+            body.show_some(len(events), line, follow=self.event is None)
+
+    def paint_side(self) -> None:
+        """The side panel: the chosen node."""
+        side = self.lines("side")
+        shown = self.shown
+        view = shown.model.nodes.get(self.rack.selected)
+        retitle(side, "" if view is None else clean(view.node, 30))
+        width = side.cells
+        side.show([] if view is None else node_detail(view, self.look, shown.model, width))
+
+    def _paint_recent(self, look: Look) -> None:
+        recent = self.lines("recent")
+        high, wide = recent.size.height, recent.size.width
+        newest = list(self.shown.model.events)[-max(1, high) :]
+        lines = [event_line(event, look, wide) for event in newest]
+        recent.show(lines or [[(" nothing yet", "dim")]])
+
+    def _paint_foot(self, look: Look) -> None:
+        now, cells = self.clock.now(), self.size.width
+        asked = [ask_line(ask, now, cells) for ask in self.asks.shown(now)[-3:]]
+        self.lines("asks").set_class(bool(asked), "-shown")
+        self.lines("asks").show(asked)
+        if not self.moment.is_live:
+            text = FROZEN_HINT if self.shown.words == "FROZEN" else PAST_HINT
+            self.lines("hints").show([[(fit(text, cells), "alarm")]])
+        elif not look.online:
+            self.lines("hints").show([[(fit(OFFLINE_HINT, cells), "dim")]])
+        else:
+            self.lines("hints").show([hints(self.view, cells)])

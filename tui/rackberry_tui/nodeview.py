@@ -1,0 +1,120 @@
+"""What is known here of one node: the newest of each of its topics, and when it was heard.
+
+Theory of operation: a `NodeView` is a plain record that `RackModel` fills in. It decides nothing but
+what can be read off it: its light, its place in the rack, how long it has been silent. Its histories
+are bounded, and `copy` gives one that no later message changes: the picture of a frozen screen.
+"""
+
+import dataclasses
+from collections import deque
+from dataclasses import dataclass, field
+
+from rackberry.language import Light
+from rackberry.messages import (
+    LedReport,
+    NodeEvent,
+    NodeHealth,
+    NodeInfo,
+    NodeState,
+    Reading,
+    Verdict,
+)
+from rackberry.states import Liveness
+
+HISTORY_MAX = 120  # samples of a sparkline: two minutes at the default rate of vitals
+SAMPLE_S = 1.0  # between two samples
+
+
+@dataclass(slots=True)
+class SensorView:
+    """The newest reading of a sensor and when it was heard."""
+
+    reading: Reading
+    heard_s: float
+    retained: bool = False
+    """The broker kept it for us: it is at least as old as it is here."""
+
+
+@dataclass(slots=True)
+class NodeView:
+    """What is known here of one node."""
+
+    node: str
+    verdict: Verdict | None = None
+    state: NodeState | None = None
+    info: NodeInfo | None = None
+    health: NodeHealth | None = None
+    heard_s: float | None = None
+    """When a live heartbeat was last heard here (monotonic seconds)."""
+    beat_seq: int = 0
+    sensors: dict[str, SensorView] = field(default_factory=dict)
+    leds: dict[str, LedReport] = field(default_factory=dict)
+    last_edge: dict[str, NodeEvent] = field(default_factory=dict)
+    cpu_history: deque[float] = field(default_factory=lambda: deque(maxlen=HISTORY_MAX))
+    temp_history: deque[float] = field(default_factory=lambda: deque(maxlen=HISTORY_MAX))
+    mem_history: deque[float] = field(default_factory=lambda: deque(maxlen=HISTORY_MAX))
+    sampled_s: float = float("-inf")
+    pictured: int = 0
+    """Counts what changed here, so that a painter can tell whether a drawn tile still holds."""
+
+    @property
+    def light(self) -> Light:
+        """What its tile and its status light should show."""
+        return Light.STALE if self.verdict is None else self.verdict.light
+
+    @property
+    def is_gone(self) -> bool:
+        """Held dead, or stopped: what is known of it is its last words."""
+        return self.verdict is not None and self.verdict.liveness in {Liveness.DEAD, Liveness.LEFT}
+
+    @property
+    def identifying(self) -> bool:
+        """Somebody is looking for this node."""
+        return any(report.shows is Light.IDENTIFY for report in self.leds.values())
+
+    @property
+    def place(self) -> tuple[str, int, str]:
+        """Physical order: rack, slot, name."""
+        verdict, info = self.verdict, self.info
+        rack = (verdict.rack if verdict else "") or (info.rack if info else "")
+        slot = verdict.slot if verdict else info.slot if info else None
+        return (rack, 10_001 if slot is None else slot, self.node)
+
+    @property
+    def rack(self) -> str:
+        """The name of its rack."""
+        return self.place[0]
+
+    @property
+    def slot(self) -> int | None:
+        """Its position in the rack."""
+        return None if self.place[1] > 10_000 else self.place[1]
+
+    def silent_s(self, now: float) -> float | None:
+        """Seconds since its last live heartbeat here; None when none was ever heard."""
+        return None if self.heard_s is None else now - self.heard_s
+
+    def sample(self, health: NodeHealth, now: float) -> None:
+        """Take a heartbeat's vitals into the histories, at most one each `SAMPLE_S`."""
+        if now - self.sampled_s < SAMPLE_S:
+            return
+        self.sampled_s = now
+        vitals = health.vitals
+        if vitals.cpu_percent is not None:
+            self.cpu_history.append(vitals.cpu_percent)
+        if vitals.cpu_temp_c is not None:
+            self.temp_history.append(vitals.cpu_temp_c)
+        if vitals.mem_total_bytes and vitals.mem_available_bytes is not None:
+            self.mem_history.append(100 * (1 - vitals.mem_available_bytes / vitals.mem_total_bytes))
+
+    def copy(self) -> "NodeView":
+        """A view that stays as this one is now. What it holds is immutable and shared."""
+        return dataclasses.replace(
+            self,
+            sensors=dict(self.sensors),
+            leds=dict(self.leds),
+            last_edge=dict(self.last_edge),
+            cpu_history=self.cpu_history.copy(),
+            temp_history=self.temp_history.copy(),
+            mem_history=self.mem_history.copy(),
+        )
