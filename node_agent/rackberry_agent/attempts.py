@@ -29,6 +29,7 @@ RESEND_S_MAX = 60.0
 STALE_RUN_S = 5.0  # a run that took so long to come may have been given to somebody else
 OUTBOX_MAX = 256
 QUEUED_PER_SLOT_MAX = 5
+LEASE_STEP_S = 0.4
 TOKENS_MAX = 4096  # jobs whose newest token is remembered
 NEVER = float("inf")
 
@@ -210,6 +211,7 @@ class Attempts:
         self._safe = True
         self._stopping = False
         self._now = float("-inf")
+        self._lease_told_s = float("-inf")
         self._out: list[Effect] = []
         self.refused: dict[str, int] = {}
         """Runs that were not begun, by cause."""
@@ -228,7 +230,7 @@ class Attempts:
             case MasterHeard(incarnation=incarnation, up_ms=up_ms):
                 self._contact.heard(incarnation, up_ms, now)
                 if self._held:
-                    self._out.append(LeaseUntil(self._lease_until_s))
+                    self._tell_lease()
             case Reconnected():
                 for kept in self._kept.values():
                     kept.due_s, kept.wait_s = now, RESEND_S_MIN
@@ -295,7 +297,7 @@ class Attempts:
                 self._end(token, held, "cancelled", f"attempt {run.token} takes its place", now)
         self._held[key] = Held(run, event.incarnation, event.up_ms, now)
         self._safe = False
-        self._out.append(LeaseUntil(self._lease_until_s))
+        self._tell_lease()
 
     def _why_not(self, run: Run, age_s: float) -> tuple[str, str] | None:
         """Cause and words for which a run is not begun, or None."""
@@ -403,6 +405,13 @@ class Attempts:
         if not self._safe:
             self._safe = True
             self._out.append(MakeSafe(words))
+
+    def _tell_lease(self) -> None:
+        """Tell the workers, though not of every fraction of a second: earlier is on the safe side."""
+        until_s = self._lease_until_s
+        if not 0 <= until_s - self._lease_told_s < LEASE_STEP_S:
+            self._lease_told_s = until_s
+            self._out.append(LeaseUntil(until_s))
 
     @property
     def _lease_until_s(self) -> float:

@@ -50,6 +50,7 @@ log = logging.getLogger(__name__)
 WATCH_S = 0.25
 GRACE_S = 1.0
 WORDS_BYTES_MAX = 1 << 20
+NEVER = float("inf")
 ATTEMPTS_A_WORKER_MAX = 1000  # then a fresh one: what leaks, leaks no further
 
 Tell = Callable[[Progressed | Ended], None]
@@ -133,7 +134,8 @@ class Runner:
         self._workers: list[Worker] = []
         self._watch_due_s = 0.0
         self._sentinel: subprocess.Popen[bytes] | None = None
-        self._lease_s = float("inf")
+        self._lease_s = NEVER
+        self._told_s = NEVER  # what the sentinel holds
         self._stopping = False
         self._thread = threading.Thread(target=self._main, name="runner", daemon=True)
         self.failure: BaseException | None = None
@@ -188,8 +190,12 @@ class Runner:
 
     def _turn(self) -> None:
         busy = any(worker.run is not None for worker in self._workers)
-        wait_s = max(0.0, self._watch_due_s - self._clock.now()) if busy else None
-        for key, _ in self._selector.select(wait_s):
+        resting = not busy and self._told_s == NEVER
+        wait_s = None if resting else max(0.0, self._watch_due_s - self._clock.now())
+        ready = self._selector.select(wait_s)
+        if not ready and not busy:
+            self._tell_sentinel(NEVER)  # not after each attempt: the next one is often near
+        for key, _ in ready:
             if key.fd == self._wake_read:
                 os.read(self._wake_read, 4096)
             elif key.data in self._workers:
@@ -213,7 +219,8 @@ class Runner:
                     self._condemn(worker, outcome, words)
         elif what == "lease":
             self._lease_s = value
-            self._tell_sentinel()
+            if any(worker.run is not None for worker in self._workers):
+                self._tell_sentinel(value)
         else:
             self._stopping = True
 
@@ -264,7 +271,8 @@ class Runner:
             mem_max_bytes=limit,
             file_max_bytes=self._rules.scratch_max_bytes,
         )
-        self._tell_sentinel()
+        if self._told_s != self._lease_s:
+            self._tell_sentinel(self._lease_s)
         self._send(worker, task)
 
     def _on_ready(self, worker: Worker, descriptor: int) -> None:
@@ -335,7 +343,6 @@ class Runner:
         if retire:
             self._bury(worker)
             self._spawn()
-        self._tell_sentinel()
         self._tell(Ended(run.job, run.token, report))
 
     # --- ends -------------------------------------------------------------------------------------
@@ -380,7 +387,6 @@ class Runner:
             tail=tail_text(worker.tail),
             ran_s=self._clock.now() - worker.began_s,
         )
-        self._tell_sentinel()
         self._tell(Ended(run.job, run.token, report))
 
     def _bury(self, worker: Worker) -> None:
@@ -473,10 +479,11 @@ class Runner:
             self._start_sentinel()
             for worker in self._workers:
                 self._say_sentinel(f"group {worker.process.pid}")
+            self._say_sentinel(f"lease {self._told_s}")
 
-    def _tell_sentinel(self) -> None:
-        busy = any(worker.run is not None for worker in self._workers)
-        self._say_sentinel(f"lease {self._lease_s if busy else float('inf')}")
+    def _tell_sentinel(self, until_s: float) -> None:
+        self._told_s = until_s
+        self._say_sentinel(f"lease {until_s}")
 
 
 def _death_words(code: int | None) -> str:
