@@ -275,6 +275,9 @@ class Ledger:
             words = f"{request.job} is {state}; only what waits, is held, failed or was cancelled can be retried"
             desk.answer(request.client, request.id, False, words, request.job)
             return
+        if words := self._unmet(entry):
+            desk.answer(request.client, request.id, False, words, request.job)
+            return
         if state in FINISHED:  # its deadline starts anew, or it would fail at once again
             entry.born_s = now
         entry.ready_s = now
@@ -294,6 +297,18 @@ class Ledger:
         desk.settle(entry, now)
         words = f"{request.job} is {entry.record.state}: {entry.record.reason}"
         desk.answer(request.client, request.id, True, words, request.job)
+
+    def _unmet(self, entry: Entry) -> str:
+        """Why a job cannot be retried for the sake of one that it needs, or nothing."""
+        for job in entry.record.spec.after:
+            other = self.desk.entries.get(job)
+            if other is None:
+                # Done jobs are forgotten, failed ones too; it ran only if it was done.
+                if not entry.record.tries:
+                    return f"{job}, which it needs, is forgotten; submit both anew"
+            elif other.record.state in {JobState.FAILED, JobState.CANCELLED}:
+                return f"{job}, which it needs, is {other.record.state}; retry that first"
+        return ""
 
     # --- what the balancer decides ----------------------------------------------------------------
 

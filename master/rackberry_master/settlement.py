@@ -450,11 +450,7 @@ class Settlement:
             too_much = desk.finished_bytes > rules.kept_bytes_max
             if not (too_many or too_much or now - entry.finished_s > rules.kept_s):
                 break
-            needed = any(
-                name in desk.entries and desk.entries[name].record.state not in FINISHED
-                for name in desk.dependents.get(job, ())
-            )
-            if needed or entry.leases:
+            if entry.leases:
                 desk.finished[job] = desk.finished.pop(job)  # looked at again after the others
             else:
                 desk.erase(entry)

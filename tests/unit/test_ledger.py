@@ -353,22 +353,29 @@ def test_the_first_of_two_attempts_wins_and_the_other_is_stopped() -> None:
     assert desk.store[job].result == "second"
 
 
-def test_finished_jobs_are_forgotten_by_count_and_age_but_not_while_needed() -> None:
+def test_finished_jobs_are_forgotten_by_count_and_by_age() -> None:
     desk = Desk(kept_max=3, kept_s=1000.0)
+    for job in [desk.submit() for _ in range(7)]:
+        desk.report(job, desk.place(job))
+    desk.wait(1.5)
+    assert len(desk.store) == 3
+    assert sum(isinstance(e, Clear) for e in desk.effects) == 4
+    desk.wait(1001.0)
+    assert not desk.store
+
+
+def test_a_job_is_retried_only_after_those_it_needs() -> None:
+    desk = Desk(kept_s=1000.0)
     needed = desk.submit(retries=0)
     waits = desk.submit(after=(needed,))
     desk.report(needed, desk.place(needed), "failed")
-    desk.feed(jobs.RetryAsked(Retry(id="x", client="op", job=waits)))
-    assert desk.reason(waits) == f"waits for {needed} (failed)"
-    for job in [desk.submit() for _ in range(6)]:
-        desk.report(job, desk.place(job))
-    desk.wait(1.5)
-    kept = {job for job, record in desk.store.items() if record.state in FINISHED}
-    assert len(kept) == 3
-    assert needed in kept
-    assert sum(isinstance(e, Clear) for e in desk.effects) == 4
-    desk.wait(1001.0)
-    assert {job for job, r in desk.store.items() if r.state in FINISHED} == {needed}
+    assert desk.state(waits) is JobState.FAILED
+    for words in (f"{needed}, which it needs, is failed; retry that first", "submit both anew"):
+        desk.feed(jobs.RetryAsked(Retry(id="x", client="op", job=waits)))
+        assert not desk.reply().ok
+        assert words in desk.reply().words
+        if needed in desk.ledger.desk.entries:
+            desk.ledger.desk.erase(desk.ledger.desk.entries[needed])
 
 
 def test_progress_is_published_but_not_written() -> None:
