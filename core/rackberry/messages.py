@@ -336,6 +336,9 @@ class MasterHealth(Message, frozen=True, kw_only=True):
     interval_s: Interval
     term: Count
     nodes: Annotated[dict[Liveness, Count], Meta(max_length=16)]
+    jobs: Annotated[
+        dict[JobStateName, Count], Meta(max_length=16, description="how many stand where")
+    ] = {}
     messages: Annotated[Count, Meta(description="applied since it started")]
     refused: Annotated[dict[Name, Count], Meta(max_length=32, description="by cause")]
     illegal: Annotated[Count, Meta(description="liveness events without a row in the table")]

@@ -186,7 +186,7 @@ NODE_ATTEMPT = Route(
     "node",
     False,
     1,
-    "accepted, progress, finished of one attempt (not served yet)",
+    "accepted, progress, finished of one attempt",
 )
 NODE_REPLY = Route(
     "node-reply", "node/{node}/reply", "node", False, 1, "a node's answer to a command", expiry_s=30
@@ -209,16 +209,14 @@ CMD_IDENTIFY = Route(
     "blink until somebody presses the node's button",
     expiry_s=10,
 )
-CMD_RUN = Route(
-    "cmd-run", "cmd/{node}/run", "master", False, 1, "begin an attempt of a job (not served yet)"
-)
+CMD_RUN = Route("cmd-run", "cmd/{node}/run", "master", False, 1, "begin an attempt of a job")
 CMD_CANCEL = Route(
     "cmd-cancel",
     "cmd/{node}/cancel",
     "master",
     False,
     1,
-    "stop an attempt, or forget it: its result is recorded (not served yet)",
+    "stop an attempt, or forget it: its result is recorded",
     expiry_s=10,
 )
 CMD_SHUTDOWN = Route(
@@ -256,7 +254,7 @@ MASTER_JOB = Route(
     "master",
     True,
     1,
-    "where a job stands, and why; until it is pruned (not served yet)",
+    "where a job stands, and why; until it is pruned",
 )
 MASTER_EVENT = Route(
     "master-event", "master/event", "master", False, 1, "what just happened, in words, numbered"
@@ -296,7 +294,7 @@ REQUEST_DRAIN = Route(
     "operator",
     False,
     1,
-    "give a node no new work, and take away what it has after a while (not served yet)",
+    "give a node no new work, and take away what it has after a while",
     expiry_s=10,
 )
 REQUEST_SUBMIT = Route(
@@ -305,7 +303,7 @@ REQUEST_SUBMIT = Route(
     "operator",
     False,
     1,
-    "have a job done (not served yet)",
+    "have a job done",
     expiry_s=10,
 )
 REQUEST_CANCEL = Route(
@@ -314,7 +312,7 @@ REQUEST_CANCEL = Route(
     "operator",
     False,
     1,
-    "give a job up (not served yet)",
+    "give a job up",
     expiry_s=10,
 )
 REQUEST_RETRY = Route(
@@ -323,7 +321,7 @@ REQUEST_RETRY = Route(
     "operator",
     False,
     1,
-    "try a job again that was held, has failed or was cancelled (not served yet)",
+    "try a job again that was held, has failed or was cancelled",
     expiry_s=10,
 )
 REPLY = Route(

@@ -1,8 +1,9 @@
 """The master as a process: wires the core to the broker, the store and the signals.
 
 Theory of operation: see `rackberry.loop`. Effects are carried out in two steps, records first: what a
-`handle` call wants remembered becomes one transaction, and only when that is on disk is anything of it
-published. A disk that refuses ends the process, because a master that forgets must not decide.
+batch of facts wants remembered becomes one transaction a file, and only when that is on disk is
+anything of it published. A disk that refuses ends the process, because a master that forgets must not
+decide.
 """
 
 import argparse
@@ -12,6 +13,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,8 @@ from rackberry.ports import Clear, Publish, Stop
 from rackberry.wire import Stamper
 from rackberry_master.desk import Effect
 from rackberry_master.inventory import load_inventory
+from rackberry_master.job_store import JobStore, JobStoreError
+from rackberry_master.jobs import Audit, Erase, Persist
 from rackberry_master.master import FILTERS, Master
 from rackberry_master.records import Drop, Log, Remember
 from rackberry_master.settings import MasterSettings
@@ -32,6 +36,7 @@ from rackberry_master.store import Store, StoreError
 log = logging.getLogger("rackberry.master")
 
 FLUSH_S = 1.0
+BATCH_MAX = 64  # facts to a transaction, of those that wait already
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -51,8 +56,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     try:
         store = Store(Path(settings.state_dir), settings.events_kept)
-        memory = store.begin_term()
-    except StoreError as error:
+        job_store = JobStore(Path(settings.state_dir), durable=settings.work.durable)
+        memory = replace(store.begin_term(), jobs=tuple(job_store.load()))
+    except (StoreError, JobStoreError) as error:
         print(f"rackberry-master: {error}", file=sys.stderr)
         return 1
 
@@ -66,10 +72,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         stamper.incarnation,
         clock.now(),
         clock.wall_ms,
+        chance,
         inventory,
         memory,
         settings.detector.limits(),
         settings.interval_s,
+        settings.work.rules(),
     )
     inbox: Inbox[Any] = Inbox()
     link = Link(
@@ -87,6 +95,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         records = [effect for effect in effects if isinstance(effect, Remember | Drop | Log)]
         if records:
             store.write(records)
+        job_store.write(effect for effect in effects if isinstance(effect, Persist | Erase | Audit))
         for effect in effects:
             if isinstance(effect, Publish | Clear):
                 link.publish(effect)
@@ -96,16 +105,22 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, stop)
-    log.info("term %d, %d nodes remembered", master.term, len(memory.members))
+    log.info(
+        "term %d; remembered are %d nodes and %d jobs",
+        master.term,
+        len(memory.members),
+        len(memory.jobs),
+    )
     link.start()
     try:
-        run(master, inbox, clock, carry_out)
-    except StoreError as error:
+        run(master, inbox, clock, carry_out, BATCH_MAX)
+    except (StoreError, JobStoreError) as error:
         print(f"rackberry-master: {error}", file=sys.stderr)
         return 1
     finally:
         link.stop(FLUSH_S)
         store.close()
+        job_store.close()
     return 0
 
 

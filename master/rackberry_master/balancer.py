@@ -143,10 +143,10 @@ class Balancer:
         untried: tuple[float, Facts] | None = None
         ahead: tuple[float, Facts] | None = None
         for facts in fitting:
-            held = len(desk.by_node.get(facts.node, ()))
+            held = desk.busy.get(facts.node, 0)
             estimate_s = self.estimate_s(shape.handler, facts)
             if held < facts.slots:
-                cost_s = estimate_s * (AVOID_FACTOR if facts.node in avoid else 1.0)
+                cost_s = estimate_s * _doubt(facts, avoid)
                 key = (cost_s, held / facts.slots, facts)
                 if best is None or key[:2] < best[:2]:
                     best = key
@@ -197,12 +197,12 @@ class Balancer:
         now: float,
     ) -> bool:
         """Whether the job is expected to end sooner by waiting for a faster slot."""
-        shape = head.shape
+        shape, avoid = head.shape, desk.entries[head.job].avoid
         # Holds for a handler nobody knows yet as well: both sides scale with the unknown length.
         rate, weighted_s = 0.0, 0.0
         for other in fitting:
             estimate_s = self.estimate_s(shape.handler, other)
-            if estimate_s < cost_s / 1.5:
+            if estimate_s * _doubt(other, avoid) < cost_s / 1.5:
                 rate += other.slots / estimate_s
                 weighted_s += other.slots
         if not rate:
@@ -234,9 +234,7 @@ class Balancer:
         if twins >= max(1, int(slots * DUPLICATES_SHARE_MAX)):
             return None
         free = [
-            facts
-            for facts in self._rack.values()
-            if len(desk.by_node.get(facts.node, ())) < facts.slots
+            facts for facts in self._rack.values() if desk.busy.get(facts.node, 0) < facts.slots
         ]
         if not free:
             return None
@@ -291,13 +289,11 @@ class Balancer:
     def next_recall(self, desk: JobDesk) -> Choice | None:
         """An attempt that waits at a busy node while a slot that fits is free elsewhere."""
         free = [
-            facts
-            for facts in self._rack.values()
-            if len(desk.by_node.get(facts.node, ())) < facts.slots
+            facts for facts in self._rack.values() if desk.busy.get(facts.node, 0) < facts.slots
         ]
         for node, held in desk.by_node.items() if free else ():
             busy = self._rack.get(node)
-            if busy is None or len(held) <= busy.slots:
+            if busy is None or desk.busy.get(node, 0) <= busy.slots:
                 continue
             if any(lease.recalled for lease in held.values()):
                 continue  # one at a time from each node: it may free a slot by itself meanwhile
@@ -312,10 +308,14 @@ class Balancer:
         return None
 
 
+def _doubt(facts: Facts, avoid: tuple[str, ...]) -> float:
+    """By how much a node's expected time counts more for a job that just failed there."""
+    return AVOID_FACTOR if facts.node in avoid else 1.0
+
+
 def _busy(fitting: tuple[Facts, ...], desk: JobDesk) -> WaitReason:
     taken = {
-        facts.node: f"{len(desk.by_node.get(facts.node, ()))} on {facts.slots} slots"
-        for facts in fitting
+        facts.node: f"{desk.busy.get(facts.node, 0)} on {facts.slots} slots" for facts in fitting
     }
     names = ", ".join(sorted(taken)[:4]) + (f" and {len(taken) - 4} more" if len(taken) > 4 else "")
     verb = "are" if len(taken) > 1 else "is"

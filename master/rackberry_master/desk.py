@@ -16,10 +16,11 @@ from rackberry_master.agenda import Agenda
 from rackberry_master.chronicle import Chronicle
 from rackberry_master.detector import Limits, Pulse
 from rackberry_master.inventory import Inventory
+from rackberry_master.jobs import Audit, Erase, Persist
 from rackberry_master.membership import Member
 from rackberry_master.records import Drop, Log, Memory, Remember, record_of, restore
 
-Effect = Publish | Clear | Exit | Remember | Drop | Log
+Effect = Publish | Clear | Exit | Remember | Drop | Log | Persist | Erase | Audit
 
 MEMBERS_MAX = 10_000
 MISSED = frozenset({Liveness.SUSPECT, Liveness.DEAD, Liveness.LEFT})

@@ -6,7 +6,7 @@ because the first is a mistake of the submitter or a missing machine, and the se
 `explain` puts it into one sentence: what is needed, who has it, and what is wrong with those.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -173,10 +173,28 @@ _KINDS: dict[str, tuple[type, ...]] = {
 }
 
 
-def refusal(request: Submit, rack: Iterable[Facts], handlers: Mapping[str, HandlerInfo]) -> str:
+def unmet(shape: Shape, rack: Iterable[Facts]) -> str:
+    """Why no node of this rack could ever run a job of this shape, or nothing.
+
+    >>> unmet(Shape("hash", labels=(("ssd", "yes"),)), [Facts("pi-1", handlers=frozenset({"hash"}))])
+    'no node of this rack has label ssd=yes'
+    """
+    reason = explain(shape, rack)
+    return reason.words if reason is not None and reason.kind == "impossible" else ""
+
+
+def refusal(
+    request: Submit, handlers: Mapping[str, HandlerInfo], unmet_by: Callable[[Shape], str]
+) -> str:
     """Why the rack cannot take a job at all, or nothing: unknown handler, bad argument, unmet need.
 
-    >>> refusal(Submit(id="r", client="c", handler="primse"), [], {"primes": HandlerInfo(name="primes")})
+    Args:
+        request: what is asked for.
+        handlers: what the nodes of the rack can run.
+        unmet_by: `unmet` for the rack at hand, perhaps with a memory.
+
+    >>> primes = {"primes": HandlerInfo(name="primes")}
+    >>> refusal(Submit(id="r", client="c", handler="primse"), primes, lambda shape: "")
     "no node of this rack has a handler 'primse'; there are: primes"
     """
     info = handlers.get(request.handler)
@@ -185,10 +203,8 @@ def refusal(request: Submit, rack: Iterable[Facts], handlers: Mapping[str, Handl
         return f"no node of this rack has a handler {request.handler!r}; there are: {known}"
     if words := argument_fault(request.args, info):
         return words
-    wanted = shape_of(JobSpec(handler=request.handler, needs=request.needs))
-    reason = explain(wanted, rack)
-    if reason is not None and reason.kind == "impossible":
-        return reason.words
+    if words := unmet_by(shape_of(JobSpec(handler=request.handler, needs=request.needs))):
+        return words
     if info.actuating and request.on_loss == "rerun":
         return (
             f"{info.name} moves something in the world: on_loss may be exclusive or hold, not rerun"

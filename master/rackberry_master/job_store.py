@@ -93,16 +93,20 @@ class JobStore:
     def write(self, effects: Iterable[Effect]) -> None:
         """Write the records among `effects`, all of them or none; the others are not our concern.
 
+        A job that is among them several times is written once, as it stands last.
+
         Raises:
             JobStoreError: when the disk refuses, or a record would undo a result or a token.
         """
         records = [effect for effect in effects if isinstance(effect, Persist | Erase | Audit)]
         if not records:
             return
+        newest = {effect.record.job: effect for effect in records if isinstance(effect, Persist)}
         try:
             self._db.execute("BEGIN IMMEDIATE")
             for effect in records:
-                self._write(effect)
+                if not isinstance(effect, Persist) or newest[effect.record.job] is effect:
+                    self._write(effect)
             self._db.execute("COMMIT")
         except sqlite3.Error as error:
             self._undo()

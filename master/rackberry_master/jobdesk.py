@@ -44,6 +44,7 @@ from rackberry_master.jobs import (
 )
 from rackberry_master.waiting import WaitingQueue
 
+BUSY = LIVE | {AttemptState.CLOSING}
 NEVER = float("inf")
 PUBLISH_INTERVAL_S = 0.1  # a job that passes through several states in less is published once
 
@@ -147,10 +148,15 @@ class JobDesk:
         self.dependents: dict[str, set[str]] = {}
         self.in_use: dict[str, int] = {}
         """Live attempts by submitter."""
+        self.busy: dict[str, int] = {}
+        """Slots taken, by node: of attempts that may run there. Lost ones take none: a node that is
+        back and holds such a one says so, and it is adopted."""
         self.queue = WaitingQueue()
         self.agenda = Agenda()
         self.number = 0
         self.unfinished = 0
+        self.counts = dict.fromkeys(JobState, 0)
+        """Jobs by state."""
         self.illegal = 0
         self.refused: dict[str, int] = {}
         self.out: list[Effect] = []
@@ -174,6 +180,8 @@ class JobDesk:
             self.illegal += 1
             return False
         self.edit(entry, now, state=after, reason=reason[:500], **changes)
+        self.counts[before] -= 1
+        self.counts[after] += 1
         if (before in FINISHED) is not (after in FINISHED):
             self._count_finished(entry, after in FINISHED, now)
         self.settle(entry, now)
@@ -208,7 +216,7 @@ class JobDesk:
         if after is None:
             self.illegal += 1
             return False
-        was_live, lease.state = lease.state in LIVE, after
+        before, lease.state = lease.state, after
         closed = after not in LIVE and after not in {AttemptState.LOST, AttemptState.CLOSING}
         held = next((a for a in entry.record.attempts if a.token == lease.token), None)
         if held is not None:
@@ -225,22 +233,16 @@ class JobDesk:
         if closed:
             del entry.leases[lease.token]
             self._forget_lease(lease)
-        self._count_live(entry, was_live, after in LIVE)
+        _count(self.in_use, entry.record.submitter, (after in LIVE) - (before in LIVE))
+        _count(self.busy, lease.node, (after in BUSY) - (before in BUSY))
         return True
-
-    def _count_live(self, entry: Entry, was: bool, is_live: bool) -> None:
-        name = entry.record.submitter
-        count = self.in_use.get(name, 0) + is_live - was
-        if count:
-            self.in_use[name] = count
-        else:
-            self.in_use.pop(name, None)
 
     def lease(self, entry: Entry, lease: Lease) -> None:
         """Take a lease into the books."""
         entry.leases[lease.token] = lease
         self.by_node.setdefault(lease.node, {})[lease.job, lease.token] = lease
-        self._count_live(entry, False, lease.state in LIVE)
+        _count(self.in_use, entry.record.submitter, lease.state in LIVE)
+        _count(self.busy, lease.node, lease.state in BUSY)
 
     def _forget_lease(self, lease: Lease) -> None:
         held = self.by_node.get(lease.node, {})
@@ -365,6 +367,11 @@ class JobDesk:
         self.out = []
         return [*records, *erased, *rest]
 
+    def retell(self, job: str) -> None:
+        """Publish where a job stands, though nothing changed: the broker may have lost it."""
+        if entry := self.entries.get(job):
+            self._publish(entry)
+
     def _publish(self, entry: Entry) -> None:
         job = entry.record.job
         self.dirty.pop(job, None)
@@ -376,7 +383,9 @@ class JobDesk:
         job = entry.record.job
         for lease in entry.leases.values():
             self._forget_lease(lease)
+            _count(self.busy, lease.node, -(lease.state in BUSY))
         del self.entries[job]
+        self.counts[entry.record.state] -= 1
         self.finished.pop(job, None)
         self.finished_bytes -= entry.size_bytes
         if entry.record.key and self.by_key.get(entry.record.key) == job:
@@ -387,3 +396,12 @@ class JobDesk:
         self.changed.pop(job, None)
         self.dirty.pop(job, None)
         self.out += (Erase(job), Clear(topics.MASTER_JOB.at(job)))
+
+
+def _count(counts: dict[str, int], name: str, change: int) -> None:
+    """Change a count; what is zero is not kept."""
+    count = counts.get(name, 0) + change
+    if count:
+        counts[name] = count
+    else:
+        counts.pop(name, None)

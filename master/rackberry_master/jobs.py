@@ -28,6 +28,7 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
+from rackberry.clock import Random
 from rackberry.messages import AttemptBrief, AttemptReport, JobStanding, Needs, OnLoss, Running
 from rackberry.messages import CancelJob as CancelJobRequest
 from rackberry.messages import Retry as RetryRequest
@@ -286,6 +287,19 @@ def shape_of(spec: JobSpec) -> Shape:
         needs.mem_bytes,
         spec.on_loss == "rerun",
     )
+
+
+ID_LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"  # none that is easily taken for another
+ID_LENGTH = 7
+
+
+def new_job_id(chance: Random) -> str:
+    """A name for a job that can be read out and typed: one of 27 thousand million.
+
+    >>> new_job_id(Random(1))
+    'j-e52hsqx'
+    """
+    return "j-" + "".join(chance.choices(ID_LETTERS, k=ID_LENGTH))
 
 
 # --- events ---------------------------------------------------------------------------------------

@@ -16,13 +16,13 @@ This module takes what people ask and what the balancer decides; `settlement` ta
 what time does.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 
 import msgspec
 
 from rackberry import topics
 from rackberry.clock import Random
-from rackberry.messages import ARGS_BYTES_MAX, JobStanding, Run, Submit
+from rackberry.messages import ARGS_BYTES_MAX, Run, Submit
 from rackberry.ports import Publish
 from rackberry_master.jobdesk import NEVER, Entry, JobDesk, Lease, Rules
 from rackberry_master.jobs import (
@@ -121,6 +121,7 @@ class Ledger:
         for record in sorted(records, key=lambda given: given.number):
             entry = Entry(record, shape_of(record.spec), born_s=now - record.age_s)
             desk.entries[record.job] = entry
+            desk.counts[record.state] += 1
             desk.number = max(desk.number, record.number)
             if record.key:
                 desk.by_key[record.key] = record.job
@@ -189,6 +190,7 @@ class Ledger:
         )
         entry = Entry(record, shape_of(spec), born_s=now)
         desk.entries[job] = entry
+        desk.counts[record.state] += 1
         desk.unfinished += 1
         if request.key:
             desk.by_key[request.key] = job
@@ -319,7 +321,10 @@ class Ledger:
             desk.illegal += 1
             return
         for old in [given for given in entry.leases.values() if given.state is AttemptState.LOST]:
-            words = f"given to {event.node} instead"
+            before = next((a.words for a in entry.record.attempts if a.token == old.token), "")
+            words = (
+                f"{before}; given to {event.node} instead" if before else f"given to {event.node}"
+            )
             desk.mark(entry, old, AttemptEvent.SUPERSEDE, words)
         lease = desk.open_attempt(entry, event.node, now, event.words)
         lease.duplicate = event.duplicate
@@ -372,11 +377,6 @@ class Ledger:
         """The record of a job, or None when there is none."""
         entry = self.desk.entries.get(job)
         return entry.record if entry else None
-
-    def standings(self) -> Iterator[JobStanding]:
-        """Where every job stands: for a broker that has lost its memory."""
-        for entry in self.desk.entries.values():
-            yield entry.record.standing()
 
     def held_on(self, node: str) -> list[Lease]:
         """The open attempts on a node."""

@@ -191,6 +191,7 @@ class LivenessRules:
             member.return_due_s = now + RETURN_WAIT_S
         member.incarnation, member.session = fact.incarnation, fact.session
         member.pulse.heard(now)
+        self._desk.changed.add(member.node)
         self.evidence(member, Evidence.REBIRTH if before else Evidence.BEAT, now)
         self.schedule(member, now)
         if returned:
@@ -206,6 +207,7 @@ class LivenessRules:
         if told:
             return
         member.quarantine_until_s = now + CLONE_WINDOW_S
+        member.quarantine_why = "two machines answer to this name"
         member.reason = f"two processes answer to this name: {other} and {member.incarnation}"
         self._desk.announce(member)
         self._desk.tell(

@@ -14,7 +14,9 @@ from collections.abc import Callable
 from typing import Literal
 
 from rackberry import topics
+from rackberry.clock import Random
 from rackberry.messages import (
+    AttemptReport,
     CancelJob,
     LedReport,
     MasterHealth,
@@ -43,13 +45,19 @@ from rackberry.states import Condition, Evidence, Liveness
 from rackberry.topics import Route
 from rackberry_master.desk import Desk, Effect
 from rackberry_master.detector import Limits
+from rackberry_master.dispatcher import Dispatcher
+from rackberry_master.draining import Draining
 from rackberry_master.hearing import Hearing
 from rackberry_master.inventory import Inventory
+from rackberry_master.jobdesk import Rules
+from rackberry_master.jobs import new_job_id
+from rackberry_master.ledger import Ledger
 from rackberry_master.ledwatch import LedWatch
 from rackberry_master.liveness import LivenessRules, condition_words, reason_alive
 from rackberry_master.membership import Member
 from rackberry_master.records import Memory
 from rackberry_master.requests import Requests
+from rackberry_master.work import Work
 
 Event = LinkUp | LinkDown | CaughtUp | Received | Cleared | Refused | Tick | Stop
 
@@ -69,10 +77,12 @@ class Master:
         incarnation: of this process, by which it knows its own echo.
         now: monotonic seconds.
         people_ms: gives wall time for verdicts and events; no decision is made from it.
+        chance: names jobs, and makes their back-off uneven.
         inventory: the places of the rack.
         memory: what the store knew.
         limits: the detector's knobs.
         interval_s: between the master's own beats.
+        rules: the ledger's knobs.
     """
 
     def __init__(
@@ -80,10 +90,12 @@ class Master:
         incarnation: str,
         now: float,
         people_ms: Callable[[], int],
+        chance: Random,
         inventory: Inventory | None = None,
         memory: Memory | None = None,
         limits: Limits | None = None,
         interval_s: float = 0.5,
+        rules: Rules | None = None,
     ) -> None:
         memory = memory or Memory()
         self._incarnation = incarnation
@@ -93,7 +105,11 @@ class Master:
         self._hearing = Hearing(self._desk, now)
         self._liveness = LivenessRules(self._desk, self._hearing)
         self._leds = LedWatch(self._desk)
-        self._requests = Requests(self._desk)
+        ledger = Ledger(people_ms, chance, lambda: new_job_id(chance), rules)
+        ledger.restore(memory.jobs, now)
+        self._dispatcher = Dispatcher(self._desk, Work(ledger))
+        self._draining = Draining(self._desk, self._dispatcher)
+        self._requests = Requests(self._desk, self._draining)
         self._beat_due_s = now
         self._lag_worst_s = 0.0
         self._messages = 0
@@ -105,7 +121,10 @@ class Master:
             topics.NODE_EVENT: self._on_edge,
             topics.NODE_SENSOR: self._on_other,
             topics.NODE_REPLY: self._on_other,
+            topics.NODE_ATTEMPT: self._on_attempt,
         }
+        self._dispatcher.begin(now)
+        self._draining.restore(now)
 
     @property
     def members(self) -> dict[str, Member]:
@@ -122,7 +141,12 @@ class Master:
 
     def next_deadline(self) -> float:
         """When a `Tick` is wanted, in monotonic seconds."""
-        due_s = min(self._beat_due_s, self._desk.agenda.next_s)
+        due_s = min(
+            self._beat_due_s,
+            self._desk.agenda.next_s,
+            self._dispatcher.next_deadline(),
+            self._draining.next_deadline(),
+        )
         if self._hearing.hold_until_s is not None:
             due_s = min(due_s, self._hearing.hold_until_s)
         if self._desk.chronicle.due_s is not None and self._hearing.link_up:
@@ -140,14 +164,21 @@ class Master:
             self._on_link_up(now)
         elif isinstance(event, LinkDown):
             self._hearing.on_link_down(event, now)
+            self._dispatcher.on_link_down()
         elif isinstance(event, Refused):
             self._desk.refuse(event.cause)
         elif isinstance(event, Stop):
             self._publish_self("left", event.reason)
             out.append(Exit(event.reason))
         while self._desk.changed:
-            if member := self.members.get(self._desk.changed.pop()):
+            node = self._desk.changed.pop()
+            if member := self.members.get(node):
                 self._leds.compare(member, now)
+                self._dispatcher.review(member, now)
+            else:
+                self._dispatcher.forget(node)
+        self._draining.look(now)
+        self._dispatcher.settle(now)
         return out
 
     # --- the link and the clock -------------------------------------------------------------------
@@ -159,6 +190,7 @@ class Master:
             self._desk.publish_verdict(member)
             self._liveness.schedule(member, now)
         self._desk.out.append(self._desk.chronicle.publish_recent(now))
+        self._dispatcher.on_link_up(now)
         self._beat(now)
 
     def _on_tick(self, lag_s: float, now: float) -> None:
@@ -173,6 +205,7 @@ class Master:
                 self._liveness.look(member, now)
                 self._leds.look(member, now)
                 self._liveness.schedule(member, now)
+        self._dispatcher.tick(now)
         chronicle = self._desk.chronicle
         if self._hearing.link_up and chronicle.due_s is not None and now >= chronicle.due_s:
             self._desk.out.append(chronicle.publish_recent(now))
@@ -188,7 +221,8 @@ class Master:
             term=self.term,
             nodes=counts,
             messages=self._messages,
-            refused=self._desk.refused.copy(),
+            jobs=self._dispatcher.counts(),
+            refused={**self._desk.refused, **self._dispatcher.refused},
             illegal=self._desk.illegal,
             loop_lag_ms=round(self._lag_worst_s * 1000, 1),
             event=self._desk.chronicle.number,
@@ -219,7 +253,7 @@ class Master:
         elif isinstance(fact.data, Request):
             self._requests.handle(fact.data, now)
         elif isinstance(fact.data, Submit | CancelJob | Retry):
-            self._requests.refuse_work(fact.data.id, fact.data.client)
+            self._dispatcher.request(fact.data, now)
 
     def _on_health(self, member: Member, fact: Received, now: float) -> None:
         health = fact.data
@@ -248,6 +282,7 @@ class Master:
             self._on_condition(member, health, now)
         if member.info is None and now - member.asked_s > ASK_INTERVAL_S:
             self._desk.ask(member, now)
+        self._dispatcher.beat(member, health, now)
 
     def _on_condition(self, member: Member, health: NodeHealth, now: float) -> None:
         before = member.condition
@@ -340,6 +375,11 @@ class Master:
         held = "" if edge.held_s is None else f", after {edge.held_s:.0f} s"
         words = f"{member.node} {fact.address.second}: {edge.change}{held}"
         self._desk.tell(now, "sensor-edge", "info", words, node=member.node)
+
+    def _on_attempt(self, member: Member, fact: Received, now: float) -> None:
+        assert isinstance(fact.data, AttemptReport)
+        if not fact.retained:  # the contract retains none: somebody else put it there
+            self._dispatcher.report(member, fact.address.second, fact.data, now)
 
     def _on_other(self, member: Member, fact: Received, _now: float) -> None:
         if fact.address.route.retained:

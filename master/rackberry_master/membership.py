@@ -49,7 +49,13 @@ class Member:
     wanted: Scheduling = Scheduling.SCHEDULABLE
     """The operator's will."""
     wanted_reason: str = ""
+    drain_s: float = 300.0
+    """How long what runs there may go on when it is drained."""
+    drain_why: str = ""
+    degraded: str = ""
+    """Why it is trusted with half of its speed only, or nothing."""
     quarantine_until_s: float | None = None
+    quarantine_why: str = ""
     quarantines: int = 0
     deaths_s: deque[float] = field(default_factory=lambda: deque(maxlen=QUARANTINE_DEATHS))
 
@@ -139,6 +145,7 @@ class Member:
         seconds = min(QUARANTINE_FIRST_S * 2.0 ** min(self.quarantines, 16), QUARANTINE_S_MAX)
         self.quarantines += 1
         self.quarantine_until_s = now + seconds
+        self.quarantine_why = "died too often; kept from work for a while"
         return seconds
 
     def remember_address(self, address: Address) -> None:
@@ -152,7 +159,7 @@ class Member:
         silent = self.liveness in {Liveness.SUSPECT, Liveness.DEAD, Liveness.LEFT}
         scheduling_reason = self.wanted_reason
         if self.scheduling is Scheduling.QUARANTINED:
-            scheduling_reason = "died too often; kept from work for a while"
+            scheduling_reason = self.quarantine_why
         place = self.place
         return Verdict(
             liveness=self.liveness,

@@ -11,6 +11,7 @@ import msgspec
 
 from rackberry.messages import MasterEvent, NodeInfo, Vitals
 from rackberry.states import Condition, Liveness, Scheduling
+from rackberry_master.jobs import JobRecord
 from rackberry_master.membership import Member
 
 
@@ -33,6 +34,8 @@ class MemberRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     info: NodeInfo | None = None
     os_boot_id: str = ""
     quarantines: int = 0
+    drain_s: float = 300.0
+    drain_why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,7 @@ class Memory:
     members: tuple[MemberRecord, ...] = ()
     recent: tuple[MasterEvent, ...] = ()
     event_number: int = 0
+    jobs: tuple[JobRecord, ...] = ()
 
 
 def record_of(member: Member) -> MemberRecord:
@@ -88,6 +92,8 @@ def record_of(member: Member) -> MemberRecord:
         info=member.info,
         os_boot_id=member.os_boot_id,
         quarantines=member.quarantines,
+        drain_s=member.drain_s,
+        drain_why=member.drain_why,
     )
 
 

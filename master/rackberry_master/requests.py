@@ -1,4 +1,4 @@
-"""What operators ask of the master: cordon, uncordon, forget.
+"""What operators ask of the master about a node: cordon, drain, uncordon, forget.
 
 Theory of operation: each request is answered once, on the topic of the client that asked, whether it
 was granted or not. A refusal names what was wrong and what is accepted, and changes nothing. Asking
@@ -6,10 +6,11 @@ for what already is, is granted and changes nothing, so a request may be repeate
 """
 
 from rackberry import topics
-from rackberry.messages import Cordon, Forget, Reply, Request, Uncordon
+from rackberry.messages import Cordon, Drain, Forget, Reply, Request, Uncordon
 from rackberry.ports import Clear, Publish
 from rackberry.states import Scheduling
 from rackberry_master.desk import PRESENT, Desk, some
+from rackberry_master.draining import Draining
 from rackberry_master.membership import Member
 from rackberry_master.records import Drop
 
@@ -17,8 +18,9 @@ from rackberry_master.records import Drop
 class Requests:
     """Grants and refuses."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Desk, draining: Draining) -> None:
         self._desk = desk
+        self._draining = draining
 
     def handle(self, request: Request, now: float) -> None:
         """Do what was asked, or say why not."""
@@ -32,15 +34,11 @@ class Requests:
             self._want(member, Scheduling.SCHEDULABLE, request, now)
         elif isinstance(request, Forget):
             self._forget(member, request, now)
-        else:
-            self.refuse_work(request.id, request.client)
-
-    def refuse_work(self, request_id: str, client: str) -> None:
-        """Jobs are in the contract but not served yet; whoever asks is told so."""
-        words = "this master does not run jobs yet; it takes cordon, uncordon and forget"
-        self._desk.refuse("not-served")
-        reply = Reply(id=request_id, ok=False, words=words)
-        self._desk.out.append(Publish(topics.REPLY.at(client), reply))
+        elif isinstance(request, Drain):
+            words = self._draining.begin(
+                member, request.deadline_s, request.reason, request.client, now
+            )
+            self._answer(request, True, words)
 
     def _want(self, member: Member, wanted: Scheduling, request: Request, now: float) -> None:
         cordon = wanted is Scheduling.CORDONED

@@ -7,6 +7,7 @@ from msgspec import Meta
 
 from rackberry.config import BrokerSettings
 from rackberry_master.detector import Limits
+from rackberry_master.jobdesk import Rules
 
 
 class DetectorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -46,6 +47,32 @@ class DetectorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         )
 
 
+class WorkSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How jobs are kept, and how their nodes are trusted."""
+
+    durable: Annotated[
+        bool,
+        Meta(description="jobs survive a power cut of the master, too, at a third of the speed"),
+    ] = False
+    unfinished_max: Annotated[
+        int, Meta(ge=1, le=10_000_000, description="jobs that wait, run or are held; more: refused")
+    ] = 100_000
+    kept_max: Annotated[
+        int, Meta(ge=0, le=1_000_000, description="finished jobs that are remembered, by number")
+    ] = 10_000
+    kept_days: Annotated[
+        float, Meta(gt=0, le=3650, description="finished jobs that are remembered, by age")
+    ] = 7.0
+
+    def rules(self) -> Rules:
+        """As the ledger takes them."""
+        return Rules(
+            unfinished_max=self.unfinished_max,
+            kept_max=self.kept_max,
+            kept_s=self.kept_days * 86_400,
+        )
+
+
 class MasterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The master's configuration."""
 
@@ -65,3 +92,4 @@ class MasterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     ] = 100_000
     broker: BrokerSettings = BrokerSettings()
     detector: DetectorSettings = DetectorSettings()
+    work: WorkSettings = WorkSettings()

@@ -42,6 +42,8 @@ class Work:
     def __init__(self, ledger: Ledger, balancer: Balancer | None = None) -> None:
         self.ledger = ledger
         self.balancer = balancer or Balancer()
+        self.paused = False
+        """Nothing is placed: whoever would be told of it cannot be reached."""
         self._rack: Mapping[str, Facts] = {}
         self._more_s = float("inf")
         self._explain_due_s = float("-inf")
@@ -81,6 +83,9 @@ class Work:
 
     def _balance(self, effects: list[Effect], now: float) -> list[Effect]:
         desk, balancer = self.ledger.desk, self.balancer
+        if self.paused:
+            self._more_s = float("inf")
+            return in_order(effects)
         balancer.begin(self._rack)
         count = 0
         while count < DECISIONS_AT_ONCE_MAX:

@@ -16,6 +16,7 @@ from rackberry_agent.facts import BrightnessRead, VitalsRead
 from rackberry_agent.leds import SetBrightness
 from rackberry_master.detector import Limits
 from rackberry_master.inventory import Inventory, Place
+from rackberry_master.jobs import Audit, Erase, JobRecord, Persist
 from rackberry_master.master import Master
 from rackberry_master.records import Drop, Log, MemberRecord, Memory, Remember
 from rackberry_sim.broker import MASTER_SUBSCRIPTIONS, Broker, node_subscriptions
@@ -105,6 +106,7 @@ class MasterMachine(Machine):
         self._limits = limits
         self.term = 0
         self.records: dict[str, MemberRecord] = {}
+        self.jobs: dict[str, JobRecord] = {}
         self.log: list[Log] = []
         self.memory = Memory()
         """What this term began with."""
@@ -121,6 +123,7 @@ class MasterMachine(Machine):
             tuple(self.records[node] for node in sorted(self.records)),
             tuple(entry.event for entry in self.log[-50:]),
             self.log[-1].event.number if self.log else 0,
+            tuple(self.jobs.values()),
         )
 
         def make(incarnation: str) -> Core:
@@ -128,6 +131,7 @@ class MasterMachine(Machine):
                 incarnation,
                 self.world.now,
                 self.people_ms,
+                Random(self.term),  # not drawn from the world: stories would change with its use
                 self._inventory,
                 memory,
                 self._limits,
@@ -146,9 +150,13 @@ class MasterMachine(Machine):
             self.records[effect.record.node] = effect.record
             for look in self.disk_watchers:
                 look(effect.record)
+        elif kind is Persist:
+            self.jobs[effect.record.job] = effect.record
+        elif kind is Erase:
+            self.jobs.pop(effect.job, None)
         elif kind is Drop:
             self.records.pop(effect.node, None)
         elif kind is Log:
             self.log.append(effect)
-        else:
+        elif kind is not Audit:
             super()._carry_out(effect)

@@ -94,7 +94,7 @@ def message_strategy(shape: Any) -> st.SearchStrategy[Any]:
     def convert(raw: dict[str, Any]) -> Any:
         # JSON Schema has no word for "the keys are of this enum", so those are drawn here.
         if "nodes" in raw and shape is MasterHealth:
-            raw = raw | {"nodes": dict.fromkeys(Liveness, 1)}
+            raw = raw | {"nodes": dict.fromkeys(Liveness, 1), "jobs": {"waiting": 1}}
         return msgspec.convert(raw, shape)
 
     return instances(shape).map(convert)

@@ -88,11 +88,11 @@ class Hasty(Master):
     def __init__(
         self, incarnation: str, now: float, people_ms: Callable[[], int], *rest: Any
     ) -> None:
-        inventory, memory, *_ = rest
+        chance, inventory, memory, *_ = rest
         limits = Limits(
             dead_floor_s=0.6, dead_ceiling_s=0.6, suspect_intervals=1.1, sigmas=0.0, margin_s=0.0
         )
-        super().__init__(incarnation, now, people_ms, inventory, memory, limits)
+        super().__init__(incarnation, now, people_ms, chance, inventory, memory, limits)
 
 
 MUTANTS: tuple[type[Master], ...] = (AnyWill, NoSession, NoBlackout, WallTime, Hasty)

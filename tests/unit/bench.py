@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from rackberry import topics
-from rackberry.clock import ManualClock
+from rackberry.clock import ManualClock, Random
 from rackberry.messages import (
     LedReport,
     MasterEvent,
@@ -11,6 +11,7 @@ from rackberry.messages import (
     NodeHealth,
     NodeInfo,
     NodeState,
+    Running,
     Verdict,
     Vitals,
 )
@@ -18,6 +19,7 @@ from rackberry.ports import LinkDown, LinkUp, Publish, Received, Tick
 from rackberry.states import Condition
 from rackberry.topics import Address
 from rackberry_master.inventory import Inventory
+from rackberry_master.jobs import Erase, JobRecord, Persist
 from rackberry_master.master import Effect, Master
 from rackberry_master.records import Drop, Log, MemberRecord, Memory, Remember
 
@@ -29,7 +31,7 @@ class Bench:
 
     def __init__(self, inventory: Inventory | None = None, memory: Memory | None = None) -> None:
         self.clock = ManualClock(now_s=1000.0)
-        self.master = Master(ME, self.clock.now(), self.clock.wall_ms, inventory, memory)
+        self.master = Master(ME, self.clock.now(), self.clock.wall_ms, Random(1), inventory, memory)
         self.effects: list[Effect] = []
         self.beating: dict[str, tuple[str, float]] = {}
         self.echo = True
@@ -76,9 +78,14 @@ class Bench:
             self.fact(topics.NODE_STATE.at(node), NodeState(status="online"), incarnation, session)
         )
         info = NodeInfo(model="Pi", os_boot_id=boot, agent_version="1", interval_s=0.5)
+        info = self.describe(node, info)
         self.feed(self.fact(topics.NODE_INFO.at(node), info, incarnation, session))
         self.beating[node] = (incarnation, 0.5)
         self.beat(node)
+
+    def describe(self, _node: str, info: NodeInfo) -> NodeInfo:
+        """What a node says of itself; this one takes no work."""
+        return info
 
     def beat(
         self,
@@ -90,9 +97,17 @@ class Bench:
     ) -> None:
         name, interval_s = self.beating.get(node, ("aaaaaaaa", 0.5))
         health = NodeHealth(
-            interval_s=interval_s, condition=condition, reasons=reasons, vitals=vitals or Vitals()
+            interval_s=interval_s,
+            condition=condition,
+            reasons=reasons,
+            vitals=vitals or Vitals(),
+            running=self.running(node),
         )
         self.feed(self.fact(topics.NODE_HEALTH.at(node), health, incarnation or name))
+
+    def running(self, _node: str) -> tuple[Running, ...]:
+        """The attempts that a node holds; this one holds none."""
+        return ()
 
     def state(
         self, node: str, status: str, incarnation: str = "aaaaaaaa", session: int = 1
@@ -138,11 +153,16 @@ class Bench:
     def memory(self) -> Memory:
         """What a store would have kept."""
         records: dict[str, MemberRecord] = {}
+        jobs: dict[str, JobRecord] = {}
         for effect in self.effects:
             if isinstance(effect, Remember):
                 records[effect.record.node] = effect.record
             elif isinstance(effect, Drop):
                 records.pop(effect.node, None)
+            elif isinstance(effect, Persist):
+                jobs[effect.record.job] = effect.record
+            elif isinstance(effect, Erase):
+                jobs.pop(effect.job, None)
         events = self.events
         number = events[-1].number if events else 0
         return Memory(
@@ -150,6 +170,7 @@ class Bench:
             tuple(records[n] for n in sorted(records)),
             tuple(events[-50:]),
             number,
+            tuple(jobs.values()),
         )
 
 

@@ -23,7 +23,7 @@ from rackberry.ports import Publish
 from rackberry.states import Liveness, Scheduling
 from rackberry_master import jobs
 from rackberry_master.balancer import Balancer
-from rackberry_master.fitness import Facts, argument_fault, facts_of, refusal
+from rackberry_master.fitness import Facts, argument_fault, facts_of, refusal, unmet
 from rackberry_master.ledger import Ledger
 from rackberry_master.work import Work
 
@@ -251,7 +251,12 @@ def test_handlers_and_arguments_are_judged_where_a_job_is_submitted() -> None:
     request = Submit(
         id="r", client="c", handler="work", args={"n": 1}, needs=Needs(nodes=("pi-9",))
     )
-    assert refusal(request, [facts("a")], {"work": work}) == "no node of this rack has name pi-9"
+    assert (
+        refusal(request, {"work": work}, lambda shape: unmet(shape, [facts("a")]))
+        == "no node of this rack has name pi-9"
+    )
     moving = HandlerInfo(name="work", actuating=True, on_loss="exclusive")
     request = Submit(id="r", client="c", handler="work", on_loss="rerun")
-    assert "not rerun" in refusal(request, [facts("a")], {"work": moving})
+    assert "not rerun" in refusal(
+        request, {"work": moving}, lambda shape: unmet(shape, [facts("a")])
+    )

@@ -7,13 +7,11 @@ from rackberry import topics
 from rackberry.language import Light
 from rackberry.messages import (
     Cordon,
-    Drain,
     Forget,
     LedReport,
     NodeHealth,
     Reply,
     Request,
-    Submit,
     Uncordon,
 )
 from rackberry.ports import Clear, Publish, Refused
@@ -130,16 +128,3 @@ def test_refusals_and_stragglers_are_counted_by_cause() -> None:
     bench.feed(bench.fact(topics.NODE_HEALTH.at("n1"), health, "aaaaaaaa"))
     assert bench.master.members["n1"].incarnation == "bbbbbbbb"
     assert bench.master._desk.refused == {"not-json": 1, "former-life": 1}
-
-
-def test_work_is_refused_in_words_while_it_is_not_served() -> None:
-    bench = rack("n1", "n2")
-    for route, request in (
-        (topics.REQUEST_SUBMIT, Submit(id="r1", client="cli-1", handler="sleep")),
-        (topics.REQUEST_DRAIN, Drain(id="r1", client="cli-1", node="n1")),
-    ):
-        effects = bench.feed(bench.fact(route.at(), request, "cccccccc"))
-        (reply,) = [e.data for e in effects if isinstance(e, Publish) and isinstance(e.data, Reply)]
-        assert not reply.ok
-        assert "does not run jobs yet" in reply.words
-    assert bench.verdicts["n1"].scheduling == "schedulable"
