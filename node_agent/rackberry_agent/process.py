@@ -1,7 +1,7 @@
 """The agent's process: wires the core to the pins, the kernel's files, the broker and the signals.
 
-Theory of operation: see `rackberry.loop`. Two threads read the world: one polls inputs and vitals,
-which is quick; one reads 1-wire sensors, which blocks. Both only put facts into the inbox. LEDs are set
+Theory of operation: see `rackberry.loop`. Several threads read the world: one polls inputs and
+vitals, which is quick; one for each bus reads its sensors, which blocks. They only put facts into the inbox. LEDs are set
 by the owner thread, so no two blinks race. Whatever fails ends the process with a traceback, and the
 service manager starts it again; the pins are made safe on every way out. A clean end disconnects; an
 end by an exception does not, so that the broker publishes the last will.
@@ -12,7 +12,6 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from rackberry.clock import Clock, SystemClock, new_incarnation, system_random
@@ -22,11 +21,12 @@ from rackberry.mqtt import Link
 from rackberry.ports import Clear, LinkDown, LinkUp, Publish, Stop
 from rackberry.wire import Stamper
 from rackberry_agent.agent import Agent, filters
-from rackberry_agent.facts import ClockRead, Effect, Event, ValueRead, VitalsRead
+from rackberry_agent.facts import ClockRead, Effect, Event, VitalsRead
 from rackberry_agent.leds import SetBrightness
-from rackberry_agent.onewire import Ds18b20, OneWireError
 from rackberry_agent.pins import Pins, make_factory
+from rackberry_agent.readers import Reader, read_for_ever
 from rackberry_agent.settings import AgentSettings
+from rackberry_agent.sources import sources
 from rackberry_agent.spec import node_spec
 from rackberry_agent.vitals import VitalsReader, clock_synced
 
@@ -84,8 +84,8 @@ def serve(settings: AgentSettings, node: str, pins: Pins, inbox: Inbox[Any]) -> 
     ended = threading.Event()
     wake = Stop("a reading thread died")
     thread("poll", lambda: _poll(settings, pins, inbox, clock, ended), inbox, wake)
-    if any(given.enabled for given in settings.onewire.values()):
-        thread("onewire", lambda: _read_onewire(settings, inbox, clock, ended), inbox, wake)
+    for name, readers in sources(settings).items():
+        thread(name, _reading(readers, inbox, clock, ended), inbox, wake)
     link.start()
     try:
         reason = run(Narrator(agent, settings.broker), inbox, clock, carry_out)
@@ -142,23 +142,7 @@ def _poll(
             return
 
 
-def _read_onewire(
-    settings: AgentSettings, inbox: Inbox[Any], clock: Clock, ended: threading.Event
-) -> None:
-    directory = Path(settings.onewire_dir)
-    sensors = {
-        name: (Ds18b20(directory, given.device), given.interval_s)
-        for name, given in settings.onewire.items()
-        if given.enabled
-    }
-    due = dict.fromkeys(sensors, clock.now())
-    while not ended.is_set():
-        name = min(due, key=due.__getitem__)
-        if ended.wait(max(0.0, due[name] - clock.now())):
-            return
-        sensor, interval_s = sensors[name]
-        try:
-            inbox.put(ValueRead(name, sensor.read()))
-        except OneWireError as error:
-            inbox.put(ValueRead(name, None, str(error)))
-        due[name] = max(due[name] + interval_s, clock.now())
+def _reading(
+    readers: Sequence[Reader], inbox: Inbox[Any], clock: Clock, ended: threading.Event
+) -> Callable[[], None]:
+    return lambda: read_for_ever(readers, inbox.put, clock, ended)

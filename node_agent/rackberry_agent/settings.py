@@ -13,6 +13,8 @@ from msgspec import Meta
 from rackberry.config import BrokerSettings
 from rackberry.language import PALETTE_COLOURS, Palette
 from rackberry.messages import Id, Name
+from rackberry_agent.chips import sensor_names
+from rackberry_agent.wired import Dht22Settings, I2cSettings
 
 Pin = Annotated[int, Meta(ge=0, le=27, description="BCM number")]
 
@@ -110,34 +112,58 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     onewire_dir: Annotated[str, Meta(description="where the kernel shows 1-wire devices")] = (
         "/sys/bus/w1/devices"
     )
+    iio_dir: Annotated[str, Meta(description="where the kernel shows a DHT22")] = (
+        "/sys/bus/iio/devices"
+    )
     broker: BrokerSettings = BrokerSettings()
     pins: PinSettings = PinSettings()
     inputs: Annotated[dict[Id, InputSettings], Meta(max_length=64)] = {}
     leds: Annotated[dict[Id, LedSettings], Meta(max_length=16)] = {}
     onewire: Annotated[dict[Id, OneWireSettings], Meta(max_length=64)] = {}
+    i2c: Annotated[dict[Id, I2cSettings], Meta(max_length=64)] = {}
+    dht22: Annotated[dict[Id, Dht22Settings], Meta(max_length=8)] = {}
 
     def __post_init__(self) -> None:
-        used: dict[int, str] = {}
-        wired = [(settings.pin, f"inputs.{name}") for name, settings in self.inputs.items()]
-        wired += [
-            (pin, f"leds.{name}.{c}")
-            for name, led in self.leds.items()
-            for c, pin in led.pins.items()
-        ]
-        for pin, what in wired:
-            if pin in used:
-                raise ValueError(f"pin GPIO{pin} is used twice: by {used[pin]} and by {what}")
-            used[pin] = what
-        devices: dict[str, str] = {}
-        for name, sensor in self.onewire.items():
-            if sensor.device in devices:
-                raise ValueError(
-                    f"device {sensor.device} is used twice: by onewire.{devices[sensor.device]} "
-                    f"and by onewire.{name}"
-                )
-            devices[sensor.device] = name
-        twice = set(self.inputs) & set(self.onewire)
-        if twice:
-            raise ValueError(
-                f"sensor {min(twice)!r} stands under inputs and under onewire; keep one"
-            )
+        _once("pin", [(f"GPIO{pin}", what) for pin, what in self._wired()])
+        _once("device", [(w.device, f"onewire.{name}") for name, w in self.onewire.items()])
+        _once("device", [(d.device, f"dht22.{name}") for name, d in self.dht22.items()])
+        _once("address", [(c.source, f"i2c.{name}") for name, c in self.i2c.items()])
+        _once("sensor", self._sensors())
+
+    def _wired(self) -> list[tuple[int, str]]:
+        """Every pin that is used, and by what."""
+        wired = [(given.pin, f"inputs.{name}") for name, given in self.inputs.items()]
+        for name, led in self.leds.items():
+            wired += [(pin, f"leds.{name}.{colour}") for colour, pin in led.pins.items()]
+        on_header = next((name for name, chip in self.i2c.items() if chip.bus == 1), None)
+        if on_header is not None:
+            wired += [(2, f"i2c.{on_header}"), (3, f"i2c.{on_header}")]
+        return wired
+
+    def _sensors(self) -> list[tuple[str, str]]:
+        """The name of every sensor on the broker, and what gives it."""
+        found = [(name, f"inputs.{name}") for name in self.inputs]
+        found += [(name, f"onewire.{name}") for name in self.onewire]
+        for name, chip in self.i2c.items():
+            found += [(each, f"i2c.{name}") for each in sensor_names(name, chip.part).values()]
+        for name in self.dht22:
+            found += [(each, f"dht22.{name}") for each in sensor_names(name, "DHT22").values()]
+        for each, what in found:
+            if len(each) > 63:
+                raise ValueError(f"the sensor {each!r} of {what} has more than 63 characters")
+        return found
+
+
+def _once(kind: str, uses: list[tuple[str, str]]) -> None:
+    """Refuse what two want.
+
+    >>> _once("pin", [("GPIO4", "inputs.door"), ("GPIO4", "leds.status.red")])
+    Traceback (most recent call last):
+        ...
+    ValueError: pin GPIO4 is used twice: by inputs.door and by leds.status.red
+    """
+    used: dict[str, str] = {}
+    for thing, what in uses:
+        if thing in used:
+            raise ValueError(f"{kind} {thing} is used twice: by {used[thing]} and by {what}")
+        used[thing] = what

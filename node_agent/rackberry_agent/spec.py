@@ -5,6 +5,7 @@ import os
 from rackberry import __version__
 from rackberry.messages import LedInfo, NodeInfo, SensorInfo
 from rackberry_agent.agent import NodeSpec
+from rackberry_agent.chips import QUANTITIES, sensor_names
 from rackberry_agent.sensors import Contact, Gauge
 from rackberry_agent.settings import AgentSettings
 from rackberry_agent.vitals import clock_synced, machine_model, os_boot_id
@@ -16,23 +17,16 @@ def node_spec(settings: AgentSettings, node: str, pin_factory: str) -> NodeSpec:
         name: Contact(given.kind, given.active == "high", given.settle_s, not given.enabled)
         for name, given in settings.inputs.items()
     }
-    gauges = {
-        name: Gauge(given.interval_s, not given.enabled) for name, given in settings.onewire.items()
-    }
     sensors = [
         SensorInfo(name=name, kind=given.kind, source=f"GPIO{given.pin}")
         for name, given in settings.inputs.items()
     ]
-    sensors += [
-        SensorInfo(
-            name=name,
-            kind="temperature",
-            unit="°C",
-            source=f"1-wire {given.device}",
-            interval_s=given.interval_s,
-        )
-        for name, given in settings.onewire.items()
-    ]
+    measuring = _measuring(settings)
+    sensors += [info for info, _ in measuring]
+    gauges = {
+        info.name: Gauge(info.interval_s or settings.vitals_s, not enabled)
+        for info, enabled in measuring
+    }
     memory_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     info = NodeInfo(
         model=machine_model(),
@@ -50,3 +44,28 @@ def node_spec(settings: AgentSettings, node: str, pin_factory: str) -> NodeSpec:
     )
     lights = {name: led.palette for name, led in settings.leds.items()}
     return NodeSpec(node, info, contacts, gauges, lights, settings.interval_s)
+
+
+def _measuring(settings: AgentSettings) -> list[tuple[SensorInfo, bool]]:
+    """Every sensor that gives numbers, and whether it is switched on."""
+    found = [
+        (_gauge(name, "temperature", "°C", f"1-wire {wire.device}", wire.interval_s), wire.enabled)
+        for name, wire in settings.onewire.items()
+    ]
+    parts: list[tuple[str, str, str, float, bool]] = [
+        (name, chip.part, chip.source, chip.interval_s, chip.enabled)
+        for name, chip in settings.i2c.items()
+    ]
+    parts += [
+        (name, "DHT22", f"iio {dht.device}", dht.interval_s, dht.enabled)
+        for name, dht in settings.dht22.items()
+    ]
+    for name, part, source, interval_s, enabled in parts:
+        for quantity, sensor in sensor_names(name, part).items():
+            unit = QUANTITIES[part][quantity]
+            found.append((_gauge(sensor, quantity, unit, source, interval_s), enabled))
+    return found
+
+
+def _gauge(name: str, kind: str, unit: str, source: str, interval_s: float) -> SensorInfo:
+    return SensorInfo(name=name, kind=kind, unit=unit, source=source, interval_s=interval_s)

@@ -67,7 +67,7 @@ def test_the_example_names_every_key_there_is() -> None:
         ),
         (
             "[inputs.a]\nkind='button'\npin=2\n[onewire.a]\ndevice='28-00000a1b2c3d'",
-            "sensor 'a' stands under inputs and under onewire; keep one",
+            "sensor a is used twice: by inputs.a and by onewire.a",
         ),
         ("interval_s = 0.01", "interval_s: expected float >= 0.1"),
         ("[pins]\nfactory = 'real'", "pins.factory: invalid enum value 'real'"),
