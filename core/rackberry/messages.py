@@ -254,6 +254,7 @@ class NodeReply(Message, frozen=True, kw_only=True):
 class AttemptReport(Message, frozen=True, kw_only=True):
     """How an attempt fares on a node. `finished` is repeated until the master has answered it."""
 
+    job: Id
     token: Token
     stage: Annotated[
         Literal["accepted", "progress", "finished", "refused"],

@@ -187,9 +187,9 @@ class Dispatcher:
 
     # --- attempts and requests --------------------------------------------------------------------
 
-    def report(self, member: Member, job: str, report: AttemptReport, now: float) -> None:
+    def report(self, member: Member, report: AttemptReport, now: float) -> None:
         """A node reported on an attempt."""
-        self._apply(jobs.Reported(member.node, job, report), now)
+        self._apply(jobs.Reported(member.node, report.job, report), now)
 
     def request(self, request: Submit | CancelJob | Retry, now: float) -> None:
         """Somebody asked for something about a job; the ledger answers."""

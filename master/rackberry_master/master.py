@@ -379,7 +379,7 @@ class Master:
     def _on_attempt(self, member: Member, fact: Received, now: float) -> None:
         assert isinstance(fact.data, AttemptReport)
         if not fact.retained:  # the contract retains none: somebody else put it there
-            self._dispatcher.report(member, fact.address.second, fact.data, now)
+            self._dispatcher.report(member, fact.data, now)
 
     def _on_other(self, member: Member, fact: Received, _now: float) -> None:
         if fact.address.route.retained:

@@ -76,9 +76,9 @@ class WorkBench(Bench):
 
     def finish(self, node: str, job: str, token: int | None = None, **given: Any) -> list[Any]:
         given = {"stage": "finished", "outcome": "done", "result": 7, "ran_s": 0.1, **given}
-        report = AttemptReport(token=token or self.held[node][job].token, **given)
+        report = AttemptReport(job=job, token=token or self.held[node][job].token, **given)
         incarnation = self.beating.get(node, ("aaaaaaaa", 0))[0]
-        return self.feed(self.fact(topics.NODE_ATTEMPT.at(node, job), report, incarnation))
+        return self.feed(self.fact(topics.NODE_ATTEMPT.at(node), report, incarnation))
 
     def standing(self, job: str) -> JobStanding:
         self.run(0.2)
