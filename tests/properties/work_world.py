@@ -217,7 +217,7 @@ class World:
                     node.disk.pop((job, token), None)
                 case agent.LeaseUntil(until_s=until_s):
                     node.lease_until_s = until_s
-                case Publish(address=address, data=data):
+                case Publish(data=AttemptReport() as data):
                     self.send_up(node, (data.job, data))
 
     def _execute(self, node: Node, run: Run) -> None:
