@@ -107,7 +107,7 @@ class Master:
         self._leds = LedWatch(self._desk)
         ledger = Ledger(people_ms, chance, lambda: new_job_id(chance), rules)
         ledger.restore(memory.jobs, now)
-        self._dispatcher = Dispatcher(self._desk, Work(ledger))
+        self._dispatcher = Dispatcher(self._desk, Work(ledger), now)
         self._draining = Draining(self._desk, self._dispatcher)
         self._requests = Requests(self._desk, self._draining)
         self._beat_due_s = now
