@@ -21,10 +21,12 @@ from rackberry.mqtt import Link
 from rackberry.ports import Clear, LinkDown, LinkUp, Publish, Stop
 from rackberry.wire import Stamper
 from rackberry_agent.agent import Agent, filters
+from rackberry_agent.cooling import Newest
 from rackberry_agent.facts import ClockRead, Effect, Event, VitalsRead
 from rackberry_agent.leds import SetBrightness
 from rackberry_agent.pins import Pins, make_factory
 from rackberry_agent.readers import Reader, read_for_ever
+from rackberry_agent.safe import make_cooling
 from rackberry_agent.settings import AgentSettings
 from rackberry_agent.sources import sources
 from rackberry_agent.spec import node_spec
@@ -68,7 +70,10 @@ def serve(settings: AgentSettings, node: str, pins: Pins, inbox: Inbox[Any]) -> 
     clock = SystemClock()
     chance = system_random()
     stamper = Stamper(new_incarnation(chance))
-    agent = Agent(node_spec(settings, node, pins.factory_name), clock.now(), clock.wall_ms, chance)
+    spec = node_spec(settings, node, pins.factory_name)
+    agent = Agent(spec, clock.now(), clock.wall_ms, chance)
+    newest = Newest(inbox.put, clock)
+    cooling = make_cooling(settings, pins.factory)
     link = Link(
         settings.broker, node, stamper, inbox, clock, chance, filters(node), will=agent.will
     )
@@ -83,14 +88,18 @@ def serve(settings: AgentSettings, node: str, pins: Pins, inbox: Inbox[Any]) -> 
 
     ended = threading.Event()
     wake = Stop("a reading thread died")
-    thread("poll", lambda: _poll(settings, pins, inbox, clock, ended), inbox, wake)
+    thread("poll", lambda: _poll(settings, pins, newest, clock, ended), inbox, wake)
     for name, readers in sources(settings).items():
-        thread(name, _reading(readers, inbox, clock, ended), inbox, wake)
+        thread(name, _reading(readers, newest, clock, ended), inbox, wake)
+    if settings.fans:
+        thread("fans", lambda: cooling.run(newest, clock, ended), inbox, wake)
     link.start()
     try:
         reason = run(Narrator(agent, settings.broker), inbox, clock, carry_out)
     finally:
         ended.set()
+        for error in cooling.full():
+            log.error("a fan is not full at the end: %s", error)
     if not link.stop(FLUSH_S):
         log.info("the broker did not take the goodbye within %.0f s", FLUSH_S)
     log.info("ended: %s", reason)
@@ -128,7 +137,7 @@ def _stop_by(number: int) -> Stop:
 
 
 def _poll(
-    settings: AgentSettings, pins: Pins, inbox: Inbox[Any], clock: Clock, ended: threading.Event
+    settings: AgentSettings, pins: Pins, newest: Newest, clock: Clock, ended: threading.Event
 ) -> None:
     vitals = VitalsReader()
     vitals_due_s = clock.now()
@@ -136,13 +145,13 @@ def _poll(
         pins.poll()
         if clock.now() >= vitals_due_s:
             vitals_due_s = clock.now() + settings.vitals_s
-            inbox.put(VitalsRead(vitals.read()))
-            inbox.put(ClockRead(clock_synced()))
+            newest.put(VitalsRead(vitals.read()))
+            newest.put(ClockRead(clock_synced()))
         if ended.wait(settings.pins.poll_s):
             return
 
 
 def _reading(
-    readers: Sequence[Reader], inbox: Inbox[Any], clock: Clock, ended: threading.Event
+    readers: Sequence[Reader], newest: Newest, clock: Clock, ended: threading.Event
 ) -> Callable[[], None]:
-    return lambda: read_for_ever(readers, inbox.put, clock, ended)
+    return lambda: read_for_ever(readers, newest.put, clock, ended)

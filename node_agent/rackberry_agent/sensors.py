@@ -24,6 +24,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "motion": ("motion", "still"),
     "leak": ("wet", "dry"),
     "smoke": ("smoke", "clear"),
+    "relay": ("on", "off"),
 }
 """Kind of a digital input -> its words for becoming active and inactive."""
 

@@ -14,9 +14,14 @@ from rackberry.config import BrokerSettings
 from rackberry.language import PALETTE_COLOURS, Palette
 from rackberry.messages import Id, Name
 from rackberry_agent.chips import sensor_names
-from rackberry_agent.wired import Dht22Settings, I2cSettings
-
-Pin = Annotated[int, Meta(ge=0, le=27, description="BCM number")]
+from rackberry_agent.wired import (
+    Dht22Settings,
+    FanSettings,
+    I2cSettings,
+    OutputSettings,
+    Pin,
+    fan_sensors,
+)
 
 
 class InputSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -122,6 +127,8 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     onewire: Annotated[dict[Id, OneWireSettings], Meta(max_length=64)] = {}
     i2c: Annotated[dict[Id, I2cSettings], Meta(max_length=64)] = {}
     dht22: Annotated[dict[Id, Dht22Settings], Meta(max_length=8)] = {}
+    fans: Annotated[dict[Id, FanSettings], Meta(max_length=4)] = {}
+    outputs: Annotated[dict[Id, OutputSettings], Meta(max_length=16)] = {}
 
     def __post_init__(self) -> None:
         _once("pin", [(f"GPIO{pin}", what) for pin, what in self._wired()])
@@ -129,12 +136,24 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         _once("device", [(d.device, f"dht22.{name}") for name, d in self.dht22.items()])
         _once("address", [(c.source, f"i2c.{name}") for name, c in self.i2c.items()])
         _once("sensor", self._sensors())
+        for name, fan in self.fans.items():
+            accepted = {"cpu", *temperatures(self)}
+            if fan.follows not in accepted:
+                raise ValueError(
+                    f"fans.{name} follows {fan.follows!r}, which gives no temperature here; accepted "
+                    f"are {', '.join(sorted(accepted))}"
+                )
 
     def _wired(self) -> list[tuple[int, str]]:
         """Every pin that is used, and by what."""
         wired = [(given.pin, f"inputs.{name}") for name, given in self.inputs.items()]
         for name, led in self.leds.items():
             wired += [(pin, f"leds.{name}.{colour}") for colour, pin in led.pins.items()]
+        wired += [(given.pin, f"outputs.{name}") for name, given in self.outputs.items()]
+        for name, fan in self.fans.items():
+            wired.append((fan.pin, f"fans.{name}"))
+            if fan.tach_pin is not None:
+                wired.append((fan.tach_pin, f"fans.{name}.tach_pin"))
         on_header = next((name for name, chip in self.i2c.items() if chip.bus == 1), None)
         if on_header is not None:
             wired += [(2, f"i2c.{on_header}"), (3, f"i2c.{on_header}")]
@@ -148,10 +167,25 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             found += [(each, f"i2c.{name}") for each in sensor_names(name, chip.part).values()]
         for name in self.dht22:
             found += [(each, f"dht22.{name}") for each in sensor_names(name, "DHT22").values()]
+        found += [(name, f"outputs.{name}") for name in self.outputs]
+        for name, fan in self.fans.items():
+            found += [(each, f"fans.{name}") for each in fan_sensors(name, fan)]
         for each, what in found:
             if len(each) > 63:
                 raise ValueError(f"the sensor {each!r} of {what} has more than 63 characters")
         return found
+
+
+def temperatures(settings: AgentSettings) -> dict[str, float]:
+    """The sensors that give °C and are switched on, with the seconds between their readings."""
+    found = {name: wire.interval_s for name, wire in settings.onewire.items() if wire.enabled}
+    for name, chip in settings.i2c.items():
+        if chip.enabled and (sensor := sensor_names(name, chip.part).get("temperature")):
+            found[sensor] = chip.interval_s
+    for name, dht in settings.dht22.items():
+        if dht.enabled:
+            found[sensor_names(name, "DHT22")["temperature"]] = dht.interval_s
+    return found
 
 
 def _once(kind: str, uses: list[tuple[str, str]]) -> None:

@@ -6,9 +6,11 @@ from rackberry import __version__
 from rackberry.messages import LedInfo, NodeInfo, SensorInfo
 from rackberry_agent.agent import NodeSpec
 from rackberry_agent.chips import QUANTITIES, sensor_names
+from rackberry_agent.fans import LOOK_S
 from rackberry_agent.sensors import Contact, Gauge
 from rackberry_agent.settings import AgentSettings
 from rackberry_agent.vitals import clock_synced, machine_model, os_boot_id
+from rackberry_agent.wired import fan_sensors
 
 
 def node_spec(settings: AgentSettings, node: str, pin_factory: str) -> NodeSpec:
@@ -17,9 +19,17 @@ def node_spec(settings: AgentSettings, node: str, pin_factory: str) -> NodeSpec:
         name: Contact(given.kind, given.active == "high", given.settle_s, not given.enabled)
         for name, given in settings.inputs.items()
     }
+    contacts |= {
+        name: Contact("relay", output.active_high, settle_s=0.0)
+        for name, output in settings.outputs.items()
+    }
     sensors = [
         SensorInfo(name=name, kind=given.kind, source=f"GPIO{given.pin}")
         for name, given in settings.inputs.items()
+    ]
+    sensors += [
+        SensorInfo(name=name, kind="relay", source=f"GPIO{output.pin}")
+        for name, output in settings.outputs.items()
     ]
     measuring = _measuring(settings)
     sensors += [info for info, _ in measuring]
@@ -64,6 +74,11 @@ def _measuring(settings: AgentSettings) -> list[tuple[SensorInfo, bool]]:
         for quantity, sensor in sensor_names(name, part).items():
             unit = QUANTITIES[part][quantity]
             found.append((_gauge(sensor, quantity, unit, source, interval_s), enabled))
+    for name, fan in settings.fans.items():
+        for sensor, unit in fan_sensors(name, fan).items():
+            kind = "fan-speed" if unit == "%" else "fan"
+            pin = fan.pin if unit == "%" else fan.tach_pin
+            found.append((_gauge(sensor, kind, unit, f"GPIO{pin}", LOOK_S), True))
     return found
 
 
