@@ -51,7 +51,8 @@ from rackberry_agent.facts import (
 from rackberry_agent.health import Health, Judgement
 from rackberry_agent.identify import Identifying
 from rackberry_agent.leds import LedScheduler, SetBrightness
-from rackberry_agent.sensors import Contact, Gauge
+from rackberry_agent.pointing import Pointing
+from rackberry_agent.sensors import ALARMS, WORDS, Contact, Gauge
 
 __all__ = [
     "Agent", "BrightnessRead", "ClockRead", "Effect", "Event", "LevelRead", "NodeSpec", "ValueRead",
@@ -72,7 +73,8 @@ class NodeSpec:
         info: what it says of itself.
         contacts: digital inputs by name.
         gauges: analogue sensors by name.
-        lights: status lights by name, with the LEDs they have.
+        lights: lights by name, with the LEDs they have.
+        points_at: of the lights that point at a neighbour: its slot.
         interval_s: between heartbeats.
     """
 
@@ -82,13 +84,14 @@ class NodeSpec:
     gauges: dict[str, Gauge] = field(default_factory=dict)
     lights: dict[str, Palette] = field(default_factory=dict)
     interval_s: float = 0.5
+    points_at: dict[str, int] = field(default_factory=dict)
 
 
-def filters(node: str) -> tuple[str, ...]:
-    """What the agent of `node` subscribes to, below the root."""
+def filters(node: str, *, points: bool = False) -> tuple[str, ...]:
+    """What the agent of `node` subscribes to, below the root; one that points hears of everybody."""
     return (
         f"cmd/{node}/+",
-        topics.MASTER_VERDICT.filter(node),
+        topics.MASTER_VERDICT.filter() if points else topics.MASTER_VERDICT.filter(node),
     )
 
 
@@ -112,7 +115,10 @@ class Agent:
         self._gauges = spec.gauges
         for gauge in spec.gauges.values():
             gauge.last_s = now  # a sensor has its first three intervals to speak
-        self._leds = LedScheduler(spec.lights)
+        self._leds = LedScheduler(spec.lights, spec.points_at)
+        self._pointing = Pointing(spec.points_at, spec.info.rack)
+        self._status_lights = set(spec.lights) - self._pointing.names
+        self._pointed: dict[str, Light] = {}
         self._health = Health()
         self._judged = Judgement(Condition.OK, ())
         self._vitals = Vitals()
@@ -127,7 +133,7 @@ class Agent:
         self._announced_s = float("-inf")
         self._announce_due_s: float | None = None
         has_button = any(contact.kind == "button" for contact in spec.contacts.values())
-        self._identifying = Identifying(has_button=has_button, has_light=bool(spec.lights))
+        self._identifying = Identifying(has_button=has_button, has_light=bool(self._status_lights))
         self._verdict: Verdict | None = None
         self._stale: set[str] = set()
         self._light_due_s = now
@@ -268,7 +274,7 @@ class Agent:
         settled = self._settle(event.sensor, contact, now)
         if not settled and (contact.error != error or first is not (contact.active is None)):
             self._publish_contact(event.sensor)
-        if contact.error != error:
+        if contact.error != error or contact.kind in ALARMS:
             self._judge(now)
 
     def _settle(self, name: str, contact: Contact, now: float) -> bool:
@@ -280,6 +286,8 @@ class Agent:
         if contact.kind == "button" and contact.active:
             words = f"somebody pressed {name} on {self._spec.node}"
             self._reply(self._identifying.end("done", words))
+        if contact.kind in ALARMS:
+            self._judge(now)
         return True
 
     def _publish_contact(self, name: str) -> None:
@@ -306,6 +314,9 @@ class Agent:
 
     def _faults(self, now: float) -> list[str]:
         faults = [f"sensor {n}: {c.error}" for n, c in self._contacts.items() if c.error]
+        for name, contact in self._contacts.items():
+            if contact.kind in ALARMS and contact.active:
+                faults.insert(0, f"{name}: {WORDS[contact.kind][0]}")
         for name, gauge in self._gauges.items():
             reading = gauge.reading(now)
             if reading.quality is Quality.ERROR or name in self._stale:
@@ -349,13 +360,23 @@ class Agent:
         light = self.light
         if light is not self._shown:
             self._shown = light
-            self._leds.show(light, now, self._people_ms())
+            self._leds.show(light, now, self._people_ms(), self._status_lights)
             self._report_due = True
             self._light_due_s = now
+        self._point(now)
         if now >= self._light_due_s:
             self._set(self._leds.due(now))
             self._light_due_s = self._leds.next_s(now)
             self._report_when_read()
+
+    def _point(self, now: float) -> None:
+        pointed = self._pointing.lights(link_up=self._link_up)
+        for name, light in pointed.items():
+            if light is not self._pointed.get(name):
+                self._leds.show(light, now, self._people_ms(), [name])
+                self._report_due = True
+                self._light_due_s = now
+        self._pointed = pointed
 
     def _set(self, wishes: list[SetBrightness]) -> None:
         self._unread += len(wishes)
@@ -386,6 +407,11 @@ class Agent:
     def _on_received(self, fact: Received, now: float) -> None:
         data = fact.data
         command = isinstance(data, Announce | Identify | Shutdown)
+        if isinstance(data, Verdict):
+            self._pointing.hear(fact.address.first, data)
+            if fact.address.first != self._spec.node:
+                return
+            self._pointing.move(data.rack)
         if fact.address.first != self._spec.node or (command and fact.retained):
             self._refused += 1
             return
@@ -415,7 +441,9 @@ class Agent:
 
     def _on_cleared(self, event: Cleared, _now: float) -> None:
         if event.address.route is topics.MASTER_VERDICT:
-            self._verdict = None  # forgotten by the master: as new
+            self._pointing.hear(event.address.first, None)
+            if event.address.first == self._spec.node:
+                self._verdict = None  # forgotten by the master: as new
 
     # --- the end ----------------------------------------------------------------------------------
 

@@ -75,7 +75,14 @@ def serve(settings: AgentSettings, node: str, pins: Pins, inbox: Inbox[Any]) -> 
     newest = Newest(inbox.put, clock)
     cooling = make_cooling(settings, pins.factory)
     link = Link(
-        settings.broker, node, stamper, inbox, clock, chance, filters(node), will=agent.will
+        settings.broker,
+        node,
+        stamper,
+        inbox,
+        clock,
+        chance,
+        filters(node, points=bool(spec.points_at)),
+        will=agent.will,
     )
 
     def carry_out(effects: Sequence[Effect]) -> None:

@@ -14,6 +14,7 @@ from rackberry.config import BrokerSettings
 from rackberry.language import PALETTE_COLOURS, Palette
 from rackberry.messages import Id, Name
 from rackberry_agent.chips import sensor_names
+from rackberry_agent.sensors import ALARMS
 from rackberry_agent.wired import (
     Dht22Settings,
     FanSettings,
@@ -46,6 +47,14 @@ class InputSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         bool, Meta(description="false: not read, its quality is disabled, and it warns of nothing")
     ] = True
 
+    def __post_init__(self) -> None:
+        rests = {"up": "high", "down": "low"}.get(self.pull)
+        if self.kind in ALARMS and rests not in {None, self.active}:
+            raise ValueError(
+                f"with a cut wire this {self.kind} detector would be silent for ever: use one that is "
+                f'closed while all is well, and write active = "{rests}"'
+            )
+
 
 class LedSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A status light: one, two or three LEDs that speak the LED language.
@@ -58,6 +67,13 @@ class LedSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         dict[str, Pin], Meta(description="BCM number by colour: red, green, amber; or one: single")
     ]
     active_high: Annotated[bool, Meta(description="false when the LED hangs on 3.3 V")] = True
+    points_at_slot: (
+        Annotated[
+            int,
+            Meta(ge=0, le=10_000, description="lit when the node in that slot of its rack is dead"),
+        ]
+        | None
+    ) = None
 
     @property
     def palette(self) -> Palette:

@@ -53,7 +53,12 @@ def node_spec(settings: AgentSettings, node: str, pin_factory: str) -> NodeSpec:
         leds=tuple(LedInfo(name=name, pins=dict(led.pins)) for name, led in settings.leds.items()),
     )
     lights = {name: led.palette for name, led in settings.leds.items()}
-    return NodeSpec(node, info, contacts, gauges, lights, settings.interval_s)
+    points_at = {
+        name: led.points_at_slot
+        for name, led in settings.leds.items()
+        if led.points_at_slot is not None
+    }
+    return NodeSpec(node, info, contacts, gauges, lights, settings.interval_s, points_at)
 
 
 def _measuring(settings: AgentSettings) -> list[tuple[SensorInfo, bool]]:

@@ -70,7 +70,7 @@ class FanSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     ] = ""
     pwm_channel: Annotated[int, Meta(ge=0, le=15, description="in pwm_dir")] = 0
     pwm_hz: Annotated[float, Meta(ge=10, le=100_000, description="of the kernel's PWM")] = 25_000.0
-    tach_pin: Annotated[Pin | None, Meta(description="null: no tachometer")] = None
+    tach_pin: Pin | None = None
     pulses_per_turn: Annotated[int, Meta(ge=1, le=8)] = 2
     follows: Annotated[
         str, Meta(description='"cpu", or the name of a sensor of this node that gives °C')

@@ -141,7 +141,7 @@ def test_fans_are_full_when_their_thread_ends_however_it_does(mock: Any, breaks:
             if breaks:
                 raise RuntimeError("as a defect would")
 
-    newest = Newest(lambda fact: put(fact), clock)
+    newest = Newest(put, clock)
     newest.put(VitalsRead(Vitals(cpu_temp_c=20.0)))
     cooling = Cooling({"exhaust": FanSettings(pin=18)}, mock)
     failed: list[BaseException] = []

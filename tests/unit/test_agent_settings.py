@@ -32,6 +32,11 @@ def test_the_example_names_every_key_there_is() -> None:
     ("text", "words"),
     [
         (
+            '[inputs.x]\nkind = "leak"\npin = 17',
+            "with a cut wire this leak detector would be silent for ever: use one that is closed "
+            'while all is well, and write active = "high"',
+        ),
+        (
             '[i2c.a]\npart = "BME280"\naddress = 0x76\n[i2c.b]\npart = "BME280"\naddress = 0x76',
             "address i2c 0x76 is used twice: by i2c.a and by i2c.b",
         ),
