@@ -271,6 +271,11 @@ class Attempts:
         return held is not None and held.stage == "running" and held.killed is None
 
     @property
+    def at_work(self) -> bool:
+        """Whether anything runs."""
+        return any(held.stage == "running" for held in self._held.values())
+
+    @property
     def free_slots(self) -> int:
         """Slots that nothing runs in."""
         return max(0, self._spec.slots - sum(h.stage == "running" for h in self._held.values()))

@@ -196,6 +196,20 @@ class Pins:
         self._look(name)
         return error
 
+    def command_output(self, name: str, value: float) -> None:
+        """Switch an output on (1) or off (0), for a job.
+
+        Raises:
+            ValueError: when there is no such output, it has no such value, or its pin fails.
+        """
+        if name not in self._outputs:
+            known = ", ".join(sorted(self._outputs)) or "none"
+            raise ValueError(f"there is no output {name!r} here; there are: {known}")
+        if value not in {0, 1}:
+            raise ValueError(f"output {name!r} cannot be {value:g}; accepted are 0 and 1")
+        if error := self.set_output(name, bool(value)):
+            raise ValueError(f"output {name!r} could not be switched: {error}")
+
     def make_safe(self) -> None:
         """Every output to its safe state, whatever the others do."""
         for name, (_, given) in self._outputs.items():

@@ -5,6 +5,9 @@ vitals, which is quick; one for each bus reads its sensors, which blocks. They o
 by the owner thread, so no two blinks race. Whatever fails ends the process with a traceback, and the
 service manager starts it again; the pins are made safe on every way out. A clean end disconnects; an
 end by an exception does not, so that the broker publishes the last will.
+
+A node whose state directory cannot be used (a card gone read-only) takes no work, says so in its log,
+and is otherwise as alive as any.
 """
 
 import logging
@@ -12,25 +15,31 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from rackberry.clock import Clock, SystemClock, new_incarnation, system_random
 from rackberry.config import BrokerSettings
 from rackberry.loop import Inbox, run, thread
 from rackberry.mqtt import Link
-from rackberry.ports import Clear, LinkDown, LinkUp, Publish, Stop
+from rackberry.ports import Clear, Exit, LinkDown, LinkUp, Publish, Stop
+from rackberry.topics import NODE_SENSOR
 from rackberry.wire import Stamper
 from rackberry_agent.agent import Agent, filters
-from rackberry_agent.cooling import Newest
-from rackberry_agent.facts import ClockRead, Effect, Event, VitalsRead
+from rackberry_agent.capacity import measure_apart, remembered
+from rackberry_agent.cooling import Cooling, Newest
+from rackberry_agent.facts import CapacityRead, ClockRead, Effect, Event, VitalsRead
 from rackberry_agent.leds import SetBrightness
+from rackberry_agent.outbox import OutboxError
 from rackberry_agent.pins import Pins, make_factory
-from rackberry_agent.readers import Reader, read_for_ever
+from rackberry_agent.readers import read_for_ever
 from rackberry_agent.safe import make_cooling
 from rackberry_agent.settings import AgentSettings
 from rackberry_agent.sources import sources
-from rackberry_agent.spec import node_spec
+from rackberry_agent.spec import handlers_of, node_spec
 from rackberry_agent.vitals import VitalsReader, clock_synced
+from rackberry_agent.workshop import Workshop, state_directory
 
 log = logging.getLogger("rackberry.agent")
 
@@ -70,10 +79,15 @@ def serve(settings: AgentSettings, node: str, pins: Pins, inbox: Inbox[Any]) -> 
     clock = SystemClock()
     chance = system_random()
     stamper = Stamper(new_incarnation(chance))
-    spec = node_spec(settings, node, pins.factory_name)
-    agent = Agent(spec, clock.now(), clock.wall_ms, chance)
-    newest = Newest(inbox.put, clock)
     cooling = make_cooling(settings, pins.factory)
+    directory = state_directory(settings.state_dir, node)
+    workshop = _workshop(settings, directory, inbox, clock)
+    spec = node_spec(settings, node, pins.factory_name)
+    if workshop is not None:
+        handlers = handlers_of(settings.work)
+        spec = node_spec(settings, node, pins.factory_name, handlers, workshop.load())
+    agent = Agent(spec, clock.now(), clock.wall_ms, chance)
+    works = bool(spec.info.slots)
     link = Link(
         settings.broker,
         node,
@@ -81,7 +95,7 @@ def serve(settings: AgentSettings, node: str, pins: Pins, inbox: Inbox[Any]) -> 
         inbox,
         clock,
         chance,
-        filters(node, points=bool(spec.points_at)),
+        filters(node, works=works, points=bool(spec.points_at)),
         will=agent.will,
     )
 
@@ -89,17 +103,24 @@ def serve(settings: AgentSettings, node: str, pins: Pins, inbox: Inbox[Any]) -> 
         for effect in effects:
             if isinstance(effect, Publish | Clear):
                 link.publish(effect)
+                if workshop is not None and effect.address.route is NODE_SENSOR:
+                    workshop.see(effect)
             elif isinstance(effect, SetBrightness):
                 inbox.put(pins.set(effect))
+            elif workshop is not None and not isinstance(effect, Exit):
+                workshop.carry_out(effect)
         agent.dropped = link.dropped
+        if workshop is not None:
+            workshop.rest()
 
+    if workshop is not None:
+        workshop.touches(agent.may_touch, pins.command_output, pins.make_safe)
     ended = threading.Event()
-    wake = Stop("a reading thread died")
-    thread("poll", lambda: _poll(settings, pins, newest, clock, ended), inbox, wake)
-    for name, readers in sources(settings).items():
-        thread(name, _reading(readers, newest, clock, ended), inbox, wake)
-    if settings.fans:
-        thread("fans", lambda: cooling.run(newest, clock, ended), inbox, wake)
+    threads = _reading_threads(settings, pins, cooling, Newest(inbox.put, clock), clock, ended)
+    if works and settings.work.capacity is None:
+        threads["capacity"] = lambda: _tell_capacity(directory, inbox)
+    for name, body in threads.items():
+        thread(name, body, inbox, Stop("a reading thread died"))
     link.start()
     try:
         reason = run(Narrator(agent, settings.broker), inbox, clock, carry_out)
@@ -107,9 +128,46 @@ def serve(settings: AgentSettings, node: str, pins: Pins, inbox: Inbox[Any]) -> 
         ended.set()
         for error in cooling.full():
             log.error("a fan is not full at the end: %s", error)
+        if workshop is not None:
+            workshop.close()
     if not link.stop(FLUSH_S):
         log.info("the broker did not take the goodbye within %.0f s", FLUSH_S)
     log.info("ended: %s", reason)
+
+
+def _reading_threads(
+    settings: AgentSettings,
+    pins: Pins,
+    cooling: Cooling,
+    newest: Newest,
+    clock: Clock,
+    ended: threading.Event,
+) -> dict[str, Callable[[], None]]:
+    """Everything that reads the world, by the name of its thread."""
+    threads = {"poll": lambda: _poll(settings, pins, newest, clock, ended)}
+    for name, readers in sources(settings).items():
+        threads[name] = partial(read_for_ever, readers, newest.put, clock, ended)
+    if settings.fans:
+        threads["fans"] = lambda: cooling.run(newest, clock, ended)
+    return threads
+
+
+def _workshop(
+    settings: AgentSettings, directory: Path, inbox: Inbox[Any], clock: Clock
+) -> Workshop | None:
+    if not settings.work.slots:
+        return None
+    try:
+        return Workshop(settings.work, directory, inbox.put, clock)
+    except OutboxError as error:
+        log.error("%s; this node takes no work", error)
+        return None
+
+
+def _tell_capacity(directory: Path, inbox: Inbox[Any]) -> None:
+    found = remembered(directory) or measure_apart(directory)
+    if found is not None:
+        inbox.put(CapacityRead(found))
 
 
 class Narrator:
@@ -156,9 +214,3 @@ def _poll(
             newest.put(ClockRead(clock_synced()))
         if ended.wait(settings.pins.poll_s):
             return
-
-
-def _reading(
-    readers: Sequence[Reader], newest: Newest, clock: Clock, ended: threading.Event
-) -> Callable[[], None]:
-    return lambda: read_for_ever(readers, newest.put, clock, ended)

@@ -28,7 +28,7 @@ class Shelf(NodeBench):
     def __init__(self) -> None:
         super().__init__()
         lights = {"status": Palette.RED_GREEN_AMBER, "slot-3": Palette.SINGLE}
-        spec = NodeSpec("node-1", INFO, self.contacts, self.gauges, lights, 0.5, {"slot-3": 3})
+        spec = NodeSpec("node-1", INFO, self.contacts, self.gauges, lights, points_at={"slot-3": 3})
         self.agent = Agent(spec, self.clock.now(), self.clock.wall_ms, Random(1))
 
     def hear(self, node: str, liveness: Liveness, slot: int | None = 3) -> None:
