@@ -21,6 +21,7 @@ from rackberry_agent.wired import (
     I2cSettings,
     OutputSettings,
     Pin,
+    ShortId,
     fan_sensors,
 )
 
@@ -183,9 +184,9 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     inputs: Annotated[dict[Id, InputSettings], Meta(max_length=64)] = {}
     leds: Annotated[dict[Id, LedSettings], Meta(max_length=16)] = {}
     onewire: Annotated[dict[Id, OneWireSettings], Meta(max_length=64)] = {}
-    i2c: Annotated[dict[Id, I2cSettings], Meta(max_length=64)] = {}
-    dht22: Annotated[dict[Id, Dht22Settings], Meta(max_length=8)] = {}
-    fans: Annotated[dict[Id, FanSettings], Meta(max_length=4)] = {}
+    i2c: Annotated[dict[ShortId, I2cSettings], Meta(max_length=64)] = {}
+    dht22: Annotated[dict[ShortId, Dht22Settings], Meta(max_length=8)] = {}
+    fans: Annotated[dict[ShortId, FanSettings], Meta(max_length=4)] = {}
     outputs: Annotated[dict[Id, OutputSettings], Meta(max_length=16)] = {}
 
     def __post_init__(self) -> None:
@@ -228,9 +229,6 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         found += [(name, f"outputs.{name}") for name in self.outputs]
         for name, fan in self.fans.items():
             found += [(each, f"fans.{name}") for each in fan_sensors(name, fan)]
-        for each, what in found:
-            if len(each) > 63:
-                raise ValueError(f"the sensor {each!r} of {what} has more than 63 characters")
         return found
 
 

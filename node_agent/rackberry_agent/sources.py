@@ -29,9 +29,11 @@ def _i2c(settings: AgentSettings) -> dict[str, list[Reader]]:
     given = {name: chip for name, chip in settings.i2c.items() if chip.enabled}
     if not given:
         return {}
-    from rackberry_agent.i2c import Chip, SharedBus
+    from rackberry_agent.i2c import Chip, SharedBus, open_bus
 
-    buses = {number: SharedBus(number) for number in {chip.bus for chip in given.values()}}
+    buses = {
+        number: SharedBus(number, open_bus) for number in {chip.bus for chip in given.values()}
+    }
     found: dict[str, list[Reader]] = {}
     for name, settled in given.items():
         chip = Chip(buses[settled.bus], settled.part, settled.address, settled.shunt_ohm)

@@ -10,6 +10,10 @@ import msgspec
 from msgspec import Meta
 
 Pin = Annotated[int, Meta(ge=0, le=27, description="BCM number")]
+ShortId = Annotated[
+    str,
+    Meta(pattern="^[a-z0-9][a-z0-9-]{0,47}$", description="what it measures is added to its name"),
+]
 Enabled = Annotated[
     bool, Meta(description="false: not read, its quality is disabled, and it warns of nothing")
 ]
