@@ -11,7 +11,7 @@ down. A temperature that cannot be read counts as hot. So does the one before th
 
 from dataclasses import dataclass
 
-LOOK_S = 1.0  # between looks at a temperature
+LOOK_S = 2.0  # between looks at a temperature
 STALL_S = 5.0  # a large fan needs 2 to 3 s to start
 
 
