@@ -40,6 +40,7 @@ from rackberry_agent.workshop import Workshop, state_directory
 log = logging.getLogger("rackberry.agent")
 
 FLUSH_S = 1.0  # goodbye and LEDs off within 2 s of SIGTERM, also when the broker is frozen
+BATCH_MAX = 16  # results that end together travel together
 
 
 def run_agent(
@@ -119,7 +120,7 @@ def serve(settings: AgentSettings, node: str, pins: Pins, inbox: Inbox[Any]) -> 
             thread("capacity", lambda: _tell_capacity(directory, inbox), inbox, wake)
     link.start()
     try:
-        reason = run(Narrator(agent, settings.broker), inbox, clock, carry_out)
+        reason = run(Narrator(agent, settings.broker), inbox, clock, carry_out, BATCH_MAX)
     finally:
         ended.set()
         if workshop is not None:
