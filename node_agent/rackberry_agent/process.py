@@ -44,6 +44,7 @@ from rackberry_agent.workshop import Workshop, state_directory
 log = logging.getLogger("rackberry.agent")
 
 FLUSH_S = 1.0  # goodbye and LEDs off within 2 s of SIGTERM, also when the broker is frozen
+BATCH_MAX = 16  # results that end together travel together
 
 
 def run_agent(
@@ -123,7 +124,7 @@ def serve(settings: AgentSettings, node: str, pins: Pins, inbox: Inbox[Any]) -> 
         thread(name, body, inbox, Stop("a reading thread died"))
     link.start()
     try:
-        reason = run(Narrator(agent, settings.broker), inbox, clock, carry_out)
+        reason = run(Narrator(agent, settings.broker), inbox, clock, carry_out, BATCH_MAX)
     finally:
         ended.set()
         for error in cooling.full():
