@@ -8,6 +8,7 @@ past. A picture that does not move has its own `now`, so its ages stand still wi
 from dataclasses import dataclass
 
 from rackberry.ports import LinkEvent
+from rackberry_tui.jobview import slim
 from rackberry_tui.model import RackModel
 from rackberry_tui.recording import Recorder
 from rackberry_tui.text import age
@@ -33,6 +34,7 @@ class Moment:
 
     def take(self, event: LinkEvent, now: float, wall_ms: int) -> None:
         """Take a fact into the live model and into the recording."""
+        event = slim(event)
         self.live.apply(event, now, wall_ms)
         self._recorder.record(event, now, wall_ms)
 

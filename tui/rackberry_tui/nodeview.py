@@ -17,6 +17,7 @@ from rackberry.messages import (
     NodeInfo,
     NodeState,
     Reading,
+    Running,
     Verdict,
 )
 from rackberry.states import Liveness
@@ -66,6 +67,22 @@ class NodeView:
     def is_gone(self) -> bool:
         """Held dead, or stopped: what is known of it is its last words."""
         return self.verdict is not None and self.verdict.liveness in {Liveness.DEAD, Liveness.LEFT}
+
+    @property
+    def running(self) -> tuple[Running, ...]:
+        """The attempts that it holds, by its newest heartbeat; none when it is gone."""
+        return self.health.running if self.health is not None and not self.is_gone else ()
+
+    @property
+    def is_busy(self) -> bool:
+        """Well, and at work."""
+        return self.light is Light.READY and any(held.stage == "running" for held in self.running)
+
+    @property
+    def slots(self) -> str:
+        """Slots in use of how many; empty for a node that takes no work, or is gone."""
+        slots = self.info.slots if self.info is not None and not self.is_gone else 0
+        return f"{len(self.running)}/{slots}" if slots else ""
 
     @property
     def identifying(self) -> bool:

@@ -87,3 +87,16 @@ class NodeScreen(PageScreen):
         Binding("F", "app.ask('forget')", "forget"),
         Binding("Y", "app.copy_command", "copy as command"),
     ]
+
+
+class JobScreen(PageScreen):
+    """A job whole, with the keys that act on it."""
+
+    HINT = "w why  m raw  Y command  [ ] others  esc"
+    BINDINGS = [
+        Binding("left_square_bracket,h,left", "app.other_job(-1)", "previous"),
+        Binding("right_square_bracket,l,right", "app.other_job(1)", "next"),
+        Binding("w", "app.why", "why"),
+        Binding("m", "app.raw", "raw MQTT"),
+        Binding("Y", "app.copy_command", "copy as command"),
+    ]
