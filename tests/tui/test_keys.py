@@ -491,6 +491,10 @@ async def test_help_lists_every_key_that_is_bound():
             "freeze",
             "theme",
             "mark",
+            "drain",
+            "submit",
+            "cancel",
+            "retry",
         ):
             assert words in text, words
 
@@ -500,7 +504,15 @@ async def test_the_palette_offers_every_action_and_runs_it():
     async with bench.app.run_test(size=(120, 40)) as pilot:
         bench.warm()
         names = {command.title for command in bench.app.get_system_commands(bench.app.screen)}
-        assert {"cordon", "identify", "rewind", "raw MQTT", "leave"} <= names
+        assert {
+            "cordon",
+            "identify",
+            "rewind",
+            "raw MQTT",
+            "leave",
+            "submit a job",
+            "jobs",
+        } <= names
         await pilot.press("colon")
         await pilot.pause(0.1)
         await pilot.press(*"cordon", "enter")
@@ -559,10 +571,14 @@ async def test_an_empty_rack_says_what_it_waits_for():
             "space",
             "y",
             "Y",
+            "x",
+            "r",
+            "s",
             "4",
             "w",
             "5",
             "down",
+            "d",
             "t",
         ):
             await press(bench, pilot, key)  # nothing to act on, and nothing breaks

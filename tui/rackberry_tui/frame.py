@@ -265,9 +265,9 @@ def ask_line(ask: Ask, now: float, cells: int) -> Line:
 
 
 HINTS = {
-    "rack": "enter open  w why  i identify  c cordon  ! problems  / find  + - zoom",
-    "nodes": "enter open  w why  o order  space mark  c cordon  / find  ! problems",
-    "jobs": "enter open  w why  o order  ! held, failed  space mark  / find",
+    "rack": "enter open  w why  i identify  c cordon  d drain  s submit  ! problems  / find  + - zoom",
+    "nodes": "enter open  w why  o order  space mark  c cordon  d drain  / find  ! problems",
+    "jobs": "enter open  w why  s submit  x cancel  r retry  o order  ! held, failed  space mark  / find",
     "events": "w why  enter its node  / find  ! warnings  end newest",
     "sensors": "enter its node  / find  ! faults",
 }
@@ -275,5 +275,5 @@ HINTS = {
 
 def hints(view: str, cells: int) -> Line:
     """The keys that matter here."""
-    keys = f" ? help  q leave  {HINTS[view]}  t rewind  1-5 views"
+    keys = f" ? help  q leave  1-5 views  {HINTS[view]}  t rewind"
     return [(fit(keys, cells), "dim")]

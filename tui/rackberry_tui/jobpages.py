@@ -5,6 +5,8 @@ moved from a dead node is seen to move. The why page has three parts, as for nod
 what of it can be checked here (which nodes could run it, and what each is at), and a lesson.
 """
 
+from collections.abc import Sequence
+
 from rackberry.messages import AttemptBrief, JobStanding
 from rackberry.states import Liveness, Scheduling
 from rackberry_tui.jobpaint import (
@@ -23,6 +25,7 @@ from rackberry_tui.text import age, clean, fit
 FIELD = 10
 LANE = 14  # cells of a lane's name
 TAIL_LINES_MAX = 40
+LISTED_MAX = 12
 
 _ENDS = {"running": ("▶", ">"), "leased": ("▶", ">"), "ended": ("●", "o"), "over": ("●", "o")}
 _BROKEN = ("✗", "X")
@@ -164,6 +167,32 @@ def _attempt_words(attempt: AttemptBrief, number: int, cells: int) -> list[Line]
     return wrap(f"{clock_time(attempt.began_ms)} {clean(words)}", cells, "plain")
 
 
+# --- before it is given up ------------------------------------------------------------------------
+
+
+def cancel_page(
+    jobs: Sequence[JobStanding], model: RackModel, look: Look, cells: int
+) -> list[Line]:
+    """What is lost when these jobs are cancelled."""
+    lines: list[Line] = []
+    lost_s = 0.0
+    for given in jobs:
+        job = model.jobs.known.get(given.job, given)
+        glyph, style = job_sign(job.state, look)
+        words = f" {clean(job.job)} {clean(job.handler)}, {job.state}"
+        if job.state == "running":
+            ran_s = in_state_s(job, look, model)
+            lost_s += ran_s
+            words += f" for {age(ran_s)} on {clean(job.node)}"
+        lines.append([(glyph, style), (fit(words, max(1, cells - 1)), "plain")])
+        if len(lines) == LISTED_MAX < len(jobs):
+            lines.append([(f"  and {len(jobs) - LISTED_MAX} more", "dim")])
+            break
+    told = "What runs is stopped where it runs, and what it has done is lost"
+    told += f": {age(lost_s)} of work." if lost_s else "."
+    return [*lines, [], *wrap(told, cells), *wrap("What is done stays done.", cells, "dim")]
+
+
 # --- why ------------------------------------------------------------------------------------------
 
 
@@ -199,9 +228,9 @@ def candidate_lines(job: JobStanding, model: RackModel, look: Look, cells: int) 
                 (fit(words, max(8, cells - 19)), "plain" if here or can_take(view) else "dim"),
             ]
         )
-    if len(lines) > 12:
-        more = len(lines) - 12
-        lines = [*lines[:12], [(f"  and {more} more", "dim")]]
+    if len(lines) > LISTED_MAX:
+        more = len(lines) - LISTED_MAX
+        lines = [*lines[:LISTED_MAX], [(f"  and {more} more", "dim")]]
     return lines or wrap("No node of this rack says that it can.", cells, "warn")
 
 

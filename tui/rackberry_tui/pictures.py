@@ -44,6 +44,8 @@ PICTURES = (
     Picture("jobs-80x24", (80, 24), ("3", "down", "down")),
     Picture("job-120x40", (120, 40), ("3", "down", "down", "enter")),
     Picture("job-why-120x40", (120, 40), ("3", "w")),
+    Picture("drain-120x40", (120, 40), ("right", "d")),
+    Picture("submit-120x40", (120, 40), ("s", "down", "enter", "1", "0", "0")),
     Picture("events-120x40", (120, 40), ("4", "up", "w")),
     Picture("sensors-120x40", (120, 40), ("5",)),
     Picture("help-120x40", (120, 40), ("question_mark",)),

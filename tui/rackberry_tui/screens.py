@@ -75,8 +75,9 @@ class PageScreen(ModalScreen[None]):
 class NodeScreen(PageScreen):
     """A node whole, with the keys that act on it."""
 
-    HINT = "w why  i identify  c cordon  m raw  [ ] others  esc"
+    HINT = "w why  i identify  c cordon  d drain  m raw  [ ] others  esc"
     BINDINGS = [
+        Binding("d", "app.drain", "drain"),
         Binding("left_square_bracket,h,left", "app.other(-1)", "previous"),
         Binding("right_square_bracket,l,right", "app.other(1)", "next"),
         Binding("w", "app.why", "why"),
@@ -92,8 +93,10 @@ class NodeScreen(PageScreen):
 class JobScreen(PageScreen):
     """A job whole, with the keys that act on it."""
 
-    HINT = "w why  m raw  Y command  [ ] others  esc"
+    HINT = "w why  x cancel  r retry  m raw  Y command  [ ] others  esc"
     BINDINGS = [
+        Binding("x", "app.cancel", "cancel"),
+        Binding("r", "app.retry", "retry"),
         Binding("left_square_bracket,h,left", "app.other_job(-1)", "previous"),
         Binding("right_square_bracket,l,right", "app.other_job(1)", "next"),
         Binding("w", "app.why", "why"),
