@@ -162,7 +162,9 @@ class SimulatedRack:
         return do
 
     def _report(self, node: str, key: tuple[str, int], outcome: str, ran_s: float) -> None:
-        report = AttemptReport(token=key[1], stage="finished", outcome=outcome, ran_s=ran_s)  # type: ignore[arg-type]
+        report = AttemptReport(
+            job=key[0], token=key[1], stage="finished", outcome=outcome, ran_s=ran_s
+        )  # type: ignore[arg-type]
         self.at(LATENCY_S, lambda: self.tell(jobs.Reported(node, key[0], report)))
 
     def _cancel(self, node: str, cancel: object) -> Callable[[], None]:

@@ -58,6 +58,9 @@ Every payload is UTF-8 JSON, at most {limit} KiB:
 | `up_ms` | monotonic ms since the process began, for arithmetic |
 | `data` | the message, as below |
 
+On a topic marked *bundled* a payload may also be an array of such envelopes, at most {bundle}: whoever has
+much to say at once says it in one message. Send single envelopes if you like; read both.
+
 Unknown fields are ignored. Whatever else does not fit is counted by cause, changes nothing, and is shown
 in `master/health` and `node/+/health`. The causes: {causes}.
 
@@ -82,7 +85,7 @@ def _lines() -> Iterator[str]:
     yield from _topic_table()
     causes = ", ".join(f"`{cause}`" for cause in wire.Cause)
     limit = wire.PAYLOAD_BYTES_MAX // 1024
-    yield ENVELOPE.format(limit=limit, version=wire.VERSION, causes=causes)
+    yield ENVELOPE.format(limit=limit, version=wire.VERSION, causes=causes, bundle=wire.BUNDLE_MAX)
     yield "## Messages"
     for route, message in MESSAGES.items():
         yield from _message(route, message)
@@ -102,7 +105,8 @@ def _topic_table() -> Iterator[str]:
             expiry = f"{route.expiry_intervals} x interval"
         qos = "0; 1 for contacts" if route is topics.NODE_SENSOR else str(route.qos)
         retained = "yes" if route.retained else "no"
-        yield f"| `{route.pattern}` | {route.writer} | {retained} | {qos} | {expiry} | {route.about} |"
+        about = f"{route.about}; bundled" if route.bundled else route.about
+        yield f"| `{route.pattern}` | {route.writer} | {retained} | {qos} | {expiry} | {about} |"
     yield ""
 
 

@@ -254,6 +254,7 @@ class NodeReply(Message, frozen=True, kw_only=True):
 class AttemptReport(Message, frozen=True, kw_only=True):
     """How an attempt fares on a node. `finished` is repeated until the master has answered it."""
 
+    job: Id
     token: Token
     stage: Annotated[
         Literal["accepted", "progress", "finished", "refused"],
@@ -364,6 +365,9 @@ class Verdict(Message, frozen=True, kw_only=True):
         Meta(max_length=32, description="the rule's name and the numbers behind it"),
     ] = {}
     scheduling_reason: Words = ""
+    degraded: Annotated[
+        Words, Meta(description="why it is trusted with half of its speed only, or empty")
+    ] = ""
     light: Annotated[Light, Meta(description="what its status light should show")]
     rack: Name = ""
     slot: Annotated[int, Meta(ge=0, le=10_000)] | None = None

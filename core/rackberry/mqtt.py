@@ -13,6 +13,8 @@ What this adapter makes true, and paho alone does not:
 - Retries back off with jitter, and only a connection that lasted resets the back-off, so that two
   cloned nodes that throw each other off the broker do not do so as fast as they can.
 - A payload larger than the broker accepts is counted and dropped here; paho would resend it for ever.
+- Messages for one topic of a bundled route that wait together travel together. A message that waits for
+  nobody is sent at once; order is kept on each topic, as MQTT keeps it.
 - TCP_NODELAY: without it Nagle and delayed acknowledgements cost 40 ms for each QoS 1 message.
 - The socket is read in blocks: paho asks the kernel for single bytes, several calls a message.
 - The death of the network thread is the death of the process (see `rackberry.loop`).
@@ -42,9 +44,11 @@ from rackberry.config import BrokerSettings
 from rackberry.loop import Inbox, thread
 from rackberry.ports import CaughtUp, Clear, Cleared, LinkDown, LinkEffect, LinkUp, Publish, Refused
 from rackberry.topics import Address, UnknownTopicError, parse
-from rackberry.wire import RefusalError, Stamper, decode
+from rackberry.wire import RefusalError, Stamper, bundle, decode_all
 
 log = logging.getLogger(__name__)
+
+Item = tuple[LinkEffect, int, int]  # what to send, when it was asked for by wall and own clock
 
 KEPT_MAX = 256  # messages kept while the broker is away, newest win
 QUEUED_MAX = 20_000  # messages waiting for the network thread while the broker is there
@@ -55,6 +59,8 @@ BACKOFF_S_MIN = 0.2
 BACKOFF_S_MAX = 4.0  # a restarted broker must have its rack back within 5 s
 LASTED_S = 10.0
 BLOCK_BYTES = 64 * 1024
+BUNDLED_MAX = 64  # messages to a payload
+BUNDLED_BYTES_MAX = 32 * 1024
 SENTINEL = "meta/caught-up"  # nothing is published there: its SUBACK follows what is retained
 
 
@@ -104,8 +110,10 @@ class Link:
         self._tap = tap
         self._denied = denied
         self._v5 = settings.protocol == "5"
-        self._outgoing: queue.SimpleQueue[tuple[LinkEffect, int, int]] = queue.SimpleQueue()
-        self._pending: deque[tuple[LinkEffect, int, int]] = deque()
+        self._outgoing: queue.SimpleQueue[Item] = queue.SimpleQueue()
+        self._pending: deque[list[Item]] = deque()
+        self._growing: dict[Address, list[Item]] = {}
+        """Of what is pending, the bundles that take more."""
         self._waking, self._wake = socket.socketpair()
         self._waking.setblocking(False)
         self._wake.setblocking(False)
@@ -115,7 +123,7 @@ class Link:
         self._connected = False
         self._answered = False  # by a CONNACK, of whatever kind
         self._gate_open = False  # closed until the birth is out
-        self._unacknowledged: dict[int, tuple[LinkEffect, int, int]] = {}
+        self._unacknowledged: dict[int, list[Item]] = {}
         self._payload_max: int | None = None
         self._sentinel_mid: int | None = None
         self._expiries: dict[int, Properties] = {}
@@ -216,10 +224,28 @@ class Link:
             except queue.Empty:
                 return
             if self._connected or _is_kept(item[0]):
-                self._pending.append(item)
+                self._queue(item)
             if len(self._pending) > (QUEUED_MAX if self._connected else KEPT_MAX):
-                self._pending.popleft()
-                self.dropped += 1
+                self.dropped += len(self._next())
+
+    def _queue(self, item: Item) -> None:
+        address = item[0].address
+        if not address.route.bundled:
+            self._pending.append([item])
+            return
+        bundled = self._growing.get(address)
+        if bundled is None or len(bundled) >= BUNDLED_MAX:
+            bundled = self._growing[address] = []
+            self._pending.append(bundled)
+        bundled.append(item)
+
+    def _next(self) -> list[Item]:
+        """The oldest of what is pending; it grows no more."""
+        items = self._pending.popleft()
+        address = items[0][0].address
+        if self._growing.get(address) is items:
+            del self._growing[address]
+        return items
 
     def _send_pending(self, client: "_BlockReader") -> None:
         self._take_outgoing()
@@ -228,13 +254,13 @@ class Link:
         if not self._gate_open:
             self._open_gate()
         while self._gate_open and self._pending and len(self._unacknowledged) < UNACKNOWLEDGED_MAX:
-            self._send(client, self._pending.popleft())
+            self._send(client, self._next())
 
     def _open_gate(self) -> None:
         """Let traffic out once the birth is there, and put the birth in front of it."""
         if self._will is not None:
             born_at = self._will().address
-            for index, (effect, _, _) in enumerate(self._pending):
+            for index, ((effect, _, _), *_) in enumerate(self._pending):
                 if isinstance(effect, Publish) and effect.address == born_at:
                     birth = self._pending[index]
                     del self._pending[index]
@@ -244,27 +270,50 @@ class Link:
                 return
         self._gate_open = True
 
-    def _send(self, client: "_BlockReader", item: tuple[LinkEffect, int, int]) -> None:
-        effect, at_ms, up_ms = item
-        topic = effect.address.under(self._settings.root)
-        if isinstance(effect, Clear):
-            client.publish(topic, b"", qos=1, retain=True)
-            return
-        try:
-            payload = self._stamper.stamp(effect, at_ms, up_ms)
-        except RefusalError as error:
-            self.dropped += 1
-            log.error("not published: %s", error)
-            return
-        if self._payload_max is not None and len(payload) + len(topic) + 64 > self._payload_max:
-            self.dropped += 1
-            log.error("not published: %s is %d bytes, the broker takes fewer", topic, len(payload))
-            return
+    def _send(self, client: "_BlockReader", items: list[Item]) -> None:
+        address = items[0][0].address
+        topic = address.under(self._settings.root)
+        sent: list[Item] = []
+        payloads: list[bytes] = []
+        size = 0
+        for item in items:
+            effect, at_ms, up_ms = item
+            if isinstance(effect, Clear):
+                client.publish(topic, b"", qos=1, retain=True)
+                self._stamper.forget(address)
+                continue
+            try:
+                payload = self._stamper.stamp(effect, at_ms, up_ms)
+            except RefusalError as error:
+                self.dropped += 1
+                log.error("not published: %s", error)
+                continue
+            if self._payload_max is not None and len(payload) + len(topic) + 64 > self._payload_max:
+                self.dropped += 1
+                log.error(
+                    "not published: %s is %d bytes, the broker takes fewer", topic, len(payload)
+                )
+                continue
+            if payloads and size + len(payload) > BUNDLED_BYTES_MAX:
+                self._send_payload(client, topic, payloads, sent)
+                sent, payloads, size = [], [], 0
+            sent.append(item)
+            payloads.append(payload)
+            size += len(payload) + 1
+        if payloads:
+            self._send_payload(client, topic, payloads, sent)
+
+    def _send_payload(
+        self, client: "_BlockReader", topic: str, payloads: list[bytes], items: list[Item]
+    ) -> None:
+        effect = items[0][0]
+        assert isinstance(effect, Publish)
         properties = self._expiry(effect.expiry_s) if self._v5 and effect.expiry_s else None
         qos = effect.qos_effective
-        info = client.publish(topic, payload, qos, effect.address.route.retained, properties)
+        retained = effect.address.route.retained
+        info = client.publish(topic, bundle(payloads), qos, retained, properties)
         if qos:
-            self._unacknowledged[info.mid] = item
+            self._unacknowledged[info.mid] = items
 
     def _expiry(self, expiry_s: int) -> Properties:
         if expiry_s not in self._expiries:  # a handful of values in a process's life
@@ -287,10 +336,11 @@ class Link:
         self._connected = False
         self._gate_open = False
         # Events that the broker has not acknowledged go again, before what came after them.
-        again = [item for item in self._unacknowledged.values() if _is_kept(item[0])]
-        kept = [*again, *(item for item in self._pending if _is_kept(item[0]))]
-        self.dropped += max(0, len(kept) - KEPT_MAX)
+        again = [*self._unacknowledged.values(), *self._pending]
+        kept = [items for items in again if _is_kept(items[0][0])]
+        self.dropped += sum(len(items) for items in kept[: max(0, len(kept) - KEPT_MAX)])
         self._pending = deque(kept[-KEPT_MAX:])
+        self._growing.clear()
         self._unacknowledged.clear()
         for callback in ("on_connect", "on_disconnect", "on_message", "on_publish", "on_subscribe"):
             setattr(client, callback, None)
@@ -391,12 +441,8 @@ class Link:
         if not payload:
             self._on_cleared(topic)
             return
-        try:
-            fact = decode(self._settings.root, topic, payload, retained=message.retain)
-        except RefusalError as error:
-            self._inbox.put(Refused(str(error.cause), topic))
-            return
-        self._inbox.put(fact)
+        for fact in decode_all(self._settings.root, topic, payload, retained=message.retain):
+            self._inbox.put(fact)
 
     def _on_cleared(self, topic: str) -> None:
         """An empty payload takes a retained message away; whoever wants to know is told."""
@@ -408,9 +454,9 @@ class Link:
     def _on_publish(
         self, _client: paho.Client, _userdata: object, mid: int, reason: Any, _properties: Any
     ) -> None:
-        item = self._unacknowledged.pop(mid, None)
-        if item is not None and reason.is_failure and self._denied is not None:
-            self._denied(item[0].address)
+        items = self._unacknowledged.pop(mid, None)
+        if items is not None and reason.is_failure and self._denied is not None:
+            self._denied(items[0][0].address)
 
     def _on_subscribe(
         self, _client: paho.Client, _userdata: object, mid: int, _reasons: Any, _properties: Any

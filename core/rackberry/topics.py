@@ -11,7 +11,7 @@ of a table on a screen, so anything that would need quoting in one of those is n
 
 import re
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Literal, NamedTuple
 
 ROOT_DEFAULT = "rackberry/v1"
@@ -75,7 +75,8 @@ class Route:
     """One row of the topic table.
 
     `expiry_s` is the MQTT 5 message expiry in seconds; `expiry_intervals` gives it as a multiple of
-    the publisher's own interval instead. At most one of them is set.
+    the publisher's own interval instead. At most one of them is set. `bundled` messages may come several
+    to a payload, as an array of envelopes: whoever has many to send pays for one.
     """
 
     name: str
@@ -86,6 +87,7 @@ class Route:
     about: str
     expiry_s: int | None = None
     expiry_intervals: int | None = None
+    bundled: bool = False
 
     def at(self, *ids: str) -> "Address":
         """The address with these ids filled in, left to right.
@@ -97,7 +99,7 @@ class Route:
         >>> NODE_SENSOR.at("node-1", "door").under("rackberry/v1")
         'rackberry/v1/node/node-1/sensor/door'
         """
-        names = self.id_names
+        names = _id_names(self.pattern)
         if len(ids) != len(names):
             raise TypeError(f"{self.pattern} takes {len(names)} ids {names}, got {len(ids)}")
         for name, given in zip(names, ids, strict=True):
@@ -107,7 +109,7 @@ class Route:
     @property
     def id_names(self) -> tuple[str, ...]:
         """The names of the ids in the pattern, left to right."""
-        return tuple(re.findall(r"\{(\w+)\}", self.pattern))
+        return _id_names(self.pattern)
 
     def filter(self, *ids: str) -> str:
         """A subscription filter below the root: given ids are filled in, the others match any.
@@ -119,6 +121,16 @@ class Route:
         return re.sub(r"\{\w+\}", lambda _: next(given, "+"), self.pattern)
 
 
+@cache
+def _id_names(pattern: str) -> tuple[str, ...]:
+    return tuple(re.findall(r"\{(\w+)\}", pattern))
+
+
+@cache
+def _template(pattern: str) -> str:
+    return re.sub(r"\{\w+\}", "%s", pattern)
+
+
 class Address(NamedTuple):
     """A route with its ids: the parsed form of a topic."""
 
@@ -127,8 +139,7 @@ class Address(NamedTuple):
 
     def under(self, root: str) -> str:
         """The topic as the broker knows it."""
-        ids = iter(self.ids)
-        return f"{root}/" + re.sub(r"\{\w+\}", lambda _: next(ids), self.route.pattern)
+        return f"{root}/" + _template(self.route.pattern) % self.ids
 
     @property
     def first(self) -> str:
@@ -182,11 +193,12 @@ NODE_EVENT = Route(
 NODE_LED = Route("node-led", "node/{node}/led/{led}", "node", True, 1, "what the LED really shows")
 NODE_ATTEMPT = Route(
     "node-attempt",
-    "node/{node}/attempt/{job}",
+    "node/{node}/attempt",
     "node",
     False,
     1,
     "accepted, progress, finished of one attempt",
+    bundled=True,
 )
 NODE_REPLY = Route(
     "node-reply", "node/{node}/reply", "node", False, 1, "a node's answer to a command", expiry_s=30
@@ -209,7 +221,9 @@ CMD_IDENTIFY = Route(
     "blink until somebody presses the node's button",
     expiry_s=10,
 )
-CMD_RUN = Route("cmd-run", "cmd/{node}/run", "master", False, 1, "begin an attempt of a job")
+CMD_RUN = Route(
+    "cmd-run", "cmd/{node}/run", "master", False, 1, "begin an attempt of a job", bundled=True
+)
 CMD_CANCEL = Route(
     "cmd-cancel",
     "cmd/{node}/cancel",
@@ -218,6 +232,7 @@ CMD_CANCEL = Route(
     1,
     "stop an attempt, or forget it: its result is recorded",
     expiry_s=10,
+    bundled=True,
 )
 CMD_SHUTDOWN = Route(
     "cmd-shutdown",
@@ -305,6 +320,7 @@ REQUEST_SUBMIT = Route(
     1,
     "have a job done",
     expiry_s=10,
+    bundled=True,
 )
 REQUEST_CANCEL = Route(
     "request-cancel",
@@ -314,6 +330,7 @@ REQUEST_CANCEL = Route(
     1,
     "give a job up",
     expiry_s=10,
+    bundled=True,
 )
 REQUEST_RETRY = Route(
     "request-retry",
@@ -323,9 +340,17 @@ REQUEST_RETRY = Route(
     1,
     "try a job again that was held, has failed or was cancelled",
     expiry_s=10,
+    bundled=True,
 )
 REPLY = Route(
-    "reply", "reply/{client}", "master", False, 1, "the master's answer to a request", expiry_s=30
+    "reply",
+    "reply/{client}",
+    "master",
+    False,
+    1,
+    "the master's answer to a request",
+    expiry_s=30,
+    bundled=True,
 )
 
 ROUTES: tuple[Route, ...] = tuple(

@@ -5,9 +5,14 @@ its connections (`session`) and numbers its messages topic by topic (`seq`), so 
 one life of a node from the next and can count what it missed. `decode` belongs to a reader: it takes
 what the broker delivered and returns a `Received` fact, or raises `RefusalError` with a cause from a
 closed list, so that refusals can be counted by cause and never by the sender's own words.
+
+On a route that is `bundled` a payload may be an array of envelopes: a message through a broker costs
+every party ten times what its content does, so that whoever has many for one reader sends them
+together. `decode_all` takes either form; what is wrong with one envelope costs that one only.
 """
 
 import operator
+from collections.abc import Sequence
 from enum import StrEnum
 from functools import lru_cache
 from typing import Annotated, Generic, TypeVar
@@ -17,11 +22,13 @@ from msgspec import Meta
 
 from rackberry import topics
 from rackberry.messages import MESSAGES, Count, Hex, Message, WallMs
-from rackberry.ports import Publish, Received
+from rackberry.ports import Publish, Received, Refused
 from rackberry.topics import Address
 
 VERSION = 1
 PAYLOAD_BYTES_MAX = 64 * 1024
+BUNDLE_MAX = 256  # envelopes in a payload that are looked at
+SEQS_MAX = 16_384  # topics whose numbers are remembered: those of jobs come and go
 
 MessageT = TypeVar("MessageT")
 
@@ -77,7 +84,7 @@ class Stamper:
     def __init__(self, incarnation: str) -> None:
         self.incarnation = incarnation
         self.session = 0
-        # One entry for each topic we publish on: bounded by our own sensors, LEDs and nodes.
+        # The topics we published on, latest last.
         self._seqs: dict[Address, int] = {}
         self._encoder = msgspec.json.Encoder()
 
@@ -91,7 +98,11 @@ class Stamper:
             RefusalError: when it would be larger than readers accept, so that a mistake of ours is
                 found here and not at every subscriber.
         """
-        seq = self._seqs.get(publish.address, -1) + 1
+        seqs = self._seqs
+        seq = seqs.pop(publish.address, -1) + 1
+        seqs[publish.address] = seq  # at the end, so that a heartbeat is never among the forgotten
+        if len(seqs) > SEQS_MAX:
+            del seqs[next(iter(seqs))]
         payload = self._encoder.encode(
             Envelope(
                 v=VERSION,
@@ -104,11 +115,24 @@ class Stamper:
             )
         )
         if len(payload) > PAYLOAD_BYTES_MAX:
+            seqs[publish.address] = seq - 1
             raise RefusalError(
                 Cause.OVERSIZE, f"{publish.address.route.name}: {len(payload)} bytes"
             )
-        self._seqs[publish.address] = seq
         return payload
+
+    def forget(self, address: Address) -> None:
+        """Nothing more will be published there."""
+        self._seqs.pop(address, None)
+
+
+def bundle(payloads: Sequence[bytes]) -> bytes:
+    """One payload of several.
+
+    >>> bundle([b'{"v":1}', b'{"v":1}'])
+    b'[{"v":1},{"v":1}]'
+    """
+    return payloads[0] if len(payloads) == 1 else b"[" + b",".join(payloads) + b"]"
 
 
 @lru_cache(maxsize=len(topics.ROUTES))
@@ -155,6 +179,39 @@ def decode(root: str, topic: str, payload: bytes, *, retained: bool = False) -> 
         envelope.up_ms,
         retained,
     )
+
+
+def decode_all(
+    root: str, topic: str, payload: bytes, *, retained: bool = False
+) -> list[Received | Refused]:
+    """The facts that a delivered payload states, refusals among them, in order.
+
+    >>> decode_all("rackberry/v1", "rackberry/v1/node/node-1/state", b"hello")
+    [Refused(cause='not-json', topic='rackberry/v1/node/node-1/state')]
+    """
+    parts = [payload]
+    if payload[:1] == b"[" and len(payload) <= PAYLOAD_BYTES_MAX and _is_bundled(root, topic):
+        try:
+            parts = [bytes(part) for part in _split(payload)[:BUNDLE_MAX]]
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return [Refused(Cause.NOT_JSON.value, topic)]
+    facts: list[Received | Refused] = []
+    for part in parts:
+        try:
+            facts.append(decode(root, topic, part, retained=retained))
+        except RefusalError as error:
+            facts.append(Refused(error.cause.value, topic))
+    return facts
+
+
+_split = msgspec.json.Decoder(list[msgspec.Raw]).decode
+
+
+def _is_bundled(root: str, topic: str) -> bool:
+    try:
+        return topics.parse(root, topic).route.bundled
+    except topics.UnknownTopicError:
+        return False
 
 
 def _cause_of_bad_shape(payload: bytes) -> Cause:

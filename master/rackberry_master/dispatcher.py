@@ -6,6 +6,7 @@ dispatcher stands between them:
 - A change of a member (`review`) becomes facts for the ledger (its process died, left, is another) and
   for the balancer (`Facts`: alive, schedulable, comfortable, with these handlers and sensors).
 - A heartbeat (`beat`) renews leases, and shows how comfortable its node is.
+- Canaries show whether a node that beats also works.
 - What the work wants told, written down or published goes to the master's desk, records first.
 
 Nothing is placed while the broker is away (the message would only wait), nor on a node that this
@@ -28,7 +29,8 @@ from rackberry.messages import (
     Submit,
 )
 from rackberry.states import Liveness
-from rackberry_master import jobs
+from rackberry_master import canary, jobs
+from rackberry_master.canary import Canaries
 from rackberry_master.comfort import Comfort
 from rackberry_master.desk import Desk
 from rackberry_master.fitness import Facts, facts_of, refusal, unmet
@@ -50,10 +52,12 @@ class Dispatcher:
     Args:
         desk: the master's.
         work: ledger and balancer.
+        now: monotonic seconds.
     """
 
-    def __init__(self, desk: Desk, work: Work) -> None:
+    def __init__(self, desk: Desk, work: Work, now: float) -> None:
         self._desk = desk
+        self._canaries = Canaries(desk, work.ledger.desk, now)
         self._work = work
         self._work.paused = True
         self._told: dict[str, tuple[str, Liveness]] = {}
@@ -73,7 +77,8 @@ class Dispatcher:
 
     def next_deadline(self) -> float:
         """When a `tick` is wanted, in monotonic seconds."""
-        return min(self._work.next_deadline(), self._retell_due_s)
+        due_s = min(self._work.next_deadline(), self._retell_due_s)
+        return due_s if self._work.paused else min(due_s, self._canaries.due_s)
 
     def tick(self, now: float) -> None:
         """Let time do to the work what it does."""
@@ -81,6 +86,8 @@ class Dispatcher:
             self._apply(jobs.Tick(), now)
         if now >= self._retell_due_s:
             self._retell(now)
+        if now >= self._canaries.due_s and not self._work.paused:
+            self._canaries.sweep(self._rack, now)
 
     # --- the link ---------------------------------------------------------------------------------
 
@@ -134,7 +141,8 @@ class Dispatcher:
                 member, now
             )  # the old process's attempts end before the new one's are named
         if health.running or member.node in self._work.ledger.desk.by_node:
-            self._apply(jobs.Beaten(member.node, health.running), now)
+            held = tuple(given for given in health.running if given.job != canary.JOB)
+            self._apply(jobs.Beaten(member.node, held), now)
         facts = self._rack.get(member.node)
         if facts is None:
             if member.info is not None:
@@ -187,9 +195,13 @@ class Dispatcher:
 
     # --- attempts and requests --------------------------------------------------------------------
 
-    def report(self, member: Member, job: str, report: AttemptReport, now: float) -> None:
+    def report(self, member: Member, report: AttemptReport, now: float) -> None:
         """A node reported on an attempt."""
-        self._apply(jobs.Reported(member.node, job, report), now)
+        if report.job == canary.JOB:
+            self._canaries.report(member, report, now)
+            return
+        self._canaries.worked(member.node, now)
+        self._apply(jobs.Reported(member.node, report.job, report), now)
 
     def request(self, request: Submit | CancelJob | Retry, now: float) -> None:
         """Somebody asked for something about a job; the ledger answers."""

@@ -271,6 +271,10 @@ class JobDesk:
         self.lease(entry, lease)
         return lease
 
+    def take(self, node: str, count: int = 1) -> None:
+        """Take slots of a node for something that is no job, or with a negative count give them back."""
+        _count(self.busy, node, count)
+
     # --- who may run ------------------------------------------------------------------------------
 
     def settle(self, entry: Entry, now: float) -> None:

@@ -107,7 +107,7 @@ class Master:
         self._leds = LedWatch(self._desk)
         ledger = Ledger(people_ms, chance, lambda: new_job_id(chance), rules)
         ledger.restore(memory.jobs, now)
-        self._dispatcher = Dispatcher(self._desk, Work(ledger))
+        self._dispatcher = Dispatcher(self._desk, Work(ledger), now)
         self._draining = Draining(self._desk, self._dispatcher)
         self._requests = Requests(self._desk, self._draining)
         self._beat_due_s = now
@@ -379,7 +379,7 @@ class Master:
     def _on_attempt(self, member: Member, fact: Received, now: float) -> None:
         assert isinstance(fact.data, AttemptReport)
         if not fact.retained:  # the contract retains none: somebody else put it there
-            self._dispatcher.report(member, fact.address.second, fact.data, now)
+            self._dispatcher.report(member, fact.data, now)
 
     def _on_other(self, member: Member, fact: Received, _now: float) -> None:
         if fact.address.route.retained:

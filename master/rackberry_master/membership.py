@@ -142,10 +142,14 @@ class Member:
         self.deaths_s.append(now)
         if len(self.deaths_s) < QUARANTINE_DEATHS or now - self.deaths_s[0] > QUARANTINE_WINDOW_S:
             return None
+        return self.quarantine(now, "died too often; kept from work for a while")
+
+    def quarantine(self, now: float, why: str) -> float:
+        """Keep it from work for a while, doubled each time; returns the seconds."""
         seconds = min(QUARANTINE_FIRST_S * 2.0 ** min(self.quarantines, 16), QUARANTINE_S_MAX)
         self.quarantines += 1
         self.quarantine_until_s = now + seconds
-        self.quarantine_why = "died too often; kept from work for a while"
+        self.quarantine_why = why
         return seconds
 
     def remember_address(self, address: Address) -> None:
@@ -170,6 +174,7 @@ class Member:
             heard_ms=self.heard_ms,
             evidence=self.evidence,
             scheduling_reason=scheduling_reason,
+            degraded=self.degraded,
             light=self.light,
             rack=place.rack or (info.rack if info else ""),
             slot=place.slot if place.slot is not None else (info.slot if info else None),

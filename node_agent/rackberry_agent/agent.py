@@ -12,6 +12,8 @@ The node judges its own health, so that its LED is right even when there is nobo
 may be given work it learns from the master's verdict on it. A node that reads its own death notice
 says so on its LED and announces itself again.
 
+What it holds of the rack's work is decided in `attempts`, and joined to its life in `working`.
+
 The goodbye is the last word: once it is said, only the LEDs are still heard, so that no beat that was
 due at that moment makes the master believe in a node that is gone.
 """
@@ -27,20 +29,25 @@ from rackberry.clock import Random
 from rackberry.language import Light, Palette, light_for
 from rackberry.messages import (
     Announce,
+    AttemptReport,
+    Cancel,
     Identify,
     Message,
     NodeHealth,
     NodeInfo,
     NodeReply,
     NodeState,
+    Run,
     Shutdown,
     Verdict,
     Vitals,
 )
 from rackberry.ports import Cleared, Exit, LinkDown, LinkUp, Publish, Received, Refused, Stop, Tick
 from rackberry.states import Condition, Liveness, Quality, Scheduling
+from rackberry_agent.attempts import Attempts, Ended, Progressed, Reconnected, WorkSpec
 from rackberry_agent.facts import (
     BrightnessRead,
+    CapacityRead,
     ClockRead,
     Effect,
     Event,
@@ -52,6 +59,7 @@ from rackberry_agent.health import Health, Judgement
 from rackberry_agent.identify import Identifying
 from rackberry_agent.leds import LedScheduler, SetBrightness
 from rackberry_agent.sensors import Contact, Gauge
+from rackberry_agent.working import Working
 
 __all__ = [
     "Agent", "BrightnessRead", "ClockRead", "Effect", "Event", "LevelRead", "NodeSpec", "ValueRead",
@@ -73,6 +81,8 @@ class NodeSpec:
         contacts: digital inputs by name.
         gauges: analogue sensors by name.
         lights: status lights by name, with the LEDs they have.
+        work: what it does for others; None for nothing.
+        outbox: reports of a former process that the master may not have recorded.
         interval_s: between heartbeats.
     """
 
@@ -82,14 +92,14 @@ class NodeSpec:
     gauges: dict[str, Gauge] = field(default_factory=dict)
     lights: dict[str, Palette] = field(default_factory=dict)
     interval_s: float = 0.5
+    work: WorkSpec | None = None
+    outbox: tuple[tuple[str, AttemptReport], ...] = ()
 
 
-def filters(node: str) -> tuple[str, ...]:
-    """What the agent of `node` subscribes to, below the root."""
-    return (
-        f"cmd/{node}/+",
-        topics.MASTER_VERDICT.filter(node),
-    )
+def filters(node: str, *, works: bool = False) -> tuple[str, ...]:
+    """What the agent of `node` subscribes to, below the root; with work, the master's heartbeat, too."""
+    own = (f"cmd/{node}/+", topics.MASTER_VERDICT.filter(node))
+    return (*own, topics.MASTER_HEALTH.pattern) if works else own
 
 
 class Agent:
@@ -128,6 +138,9 @@ class Agent:
         self._announce_due_s: float | None = None
         has_button = any(contact.kind == "button" for contact in spec.contacts.values())
         self._identifying = Identifying(has_button=has_button, has_light=bool(spec.lights))
+        self._working = Working(Attempts(spec.work or WorkSpec(spec.node, 0), spec.outbox))
+        self._ending: str | None = None
+        """Why it is about to stop, while its attempts are being ended."""
         self._verdict: Verdict | None = None
         self._stale: set[str] = set()
         self._light_due_s = now
@@ -145,6 +158,9 @@ class Agent:
             ValueRead: self._on_value,
             VitalsRead: self._on_vitals,
             ClockRead: self._on_clock,
+            CapacityRead: self._on_capacity,
+            Progressed: self._on_attempt,
+            Ended: self._on_attempt,
             LinkUp: self._on_link_up,
             LinkDown: self._on_link_down,
             Cleared: self._on_cleared,
@@ -165,7 +181,12 @@ class Agent:
         """When a `Tick` is wanted, in monotonic seconds."""
         if self._stopping is not None:
             return self._exit_due_s
-        due_s = min(self._beat_due_s, self._light_due_s, self._identifying.due_s)
+        due_s = min(
+            self._beat_due_s,
+            self._light_due_s,
+            self._identifying.due_s,
+            self._working.next_deadline(),
+        )
         if self._announce_due_s is not None:
             due_s = min(due_s, self._announce_due_s)
         for contact in self._contacts.values():
@@ -181,6 +202,8 @@ class Agent:
         on = self._on.get(type(event))
         if on is not None:
             on(event, now)
+        if self._ending is not None and self._working.ended(now):
+            self._goodbye(self._ending, now)
         if self._stopping is None:
             self._show(now)
         return out
@@ -190,6 +213,7 @@ class Agent:
     def _on_link_up(self, _event: LinkUp, now: float) -> None:
         self._link_up = True
         self._announce(now)
+        self._out += self._working.handle(Reconnected(), now)
 
     def _on_link_down(self, _event: LinkDown, _now: float) -> None:
         self._losses += self._link_up
@@ -207,6 +231,7 @@ class Agent:
             if now >= contact.due_s - 1e-9:
                 self._settle(name, contact, now)
         self._reply(self._identifying.expire(now))
+        self._out += self._working.tick(now)
         if self._announce_due_s is not None and now >= self._announce_due_s:
             self._announce(now)
         if now >= self._beat_due_s:
@@ -234,6 +259,7 @@ class Agent:
             dropped=self.dropped,
             refused=self._refused,
             vitals=self._vitals,
+            running=self._working.running(),
         )
         self._lag_worst_s = 0.0
         self._out.append(Publish(self._health_at, health, interval_s=interval_s))
@@ -283,6 +309,8 @@ class Agent:
         return True
 
     def _publish_contact(self, name: str) -> None:
+        if not self._link_up:
+            return  # everything is said anew when it comes up, behind the birth
         address = topics.NODE_SENSOR.at(self._spec.node, name)
         # A contact changes seldom and each change matters: delivered for certain, never expiring.
         self._out.append(Publish(address, self._contacts[name].reading(), qos=1))
@@ -300,6 +328,8 @@ class Agent:
             self._judge(now)
 
     def _publish_gauge(self, name: str, now: float) -> None:
+        if not self._link_up:
+            return
         gauge = self._gauges[name]
         address = topics.NODE_SENSOR.at(self._spec.node, name)
         self._out.append(Publish(address, gauge.reading(now), interval_s=gauge.interval_s))
@@ -328,6 +358,18 @@ class Agent:
             if self._link_up:
                 self._say(topics.NODE_INFO, self._info)
 
+    def _on_capacity(self, event: CapacityRead, _now: float) -> None:
+        self._info = msgspec.structs.replace(self._info, capacity=event.capacity)
+        if self._link_up:
+            self._say(topics.NODE_INFO, self._info)
+
+    def _on_attempt(self, event: Progressed | Ended, now: float) -> None:
+        self._out += self._working.handle(event, now)
+
+    def may_touch(self, job: str, token: int) -> bool:
+        """Whether an attempt may still touch the world: asked by whoever drives outputs."""
+        return self._working.current(job, token)
+
     # --- LEDs -------------------------------------------------------------------------------------
 
     @property
@@ -337,13 +379,14 @@ class Agent:
             return Light.IDENTIFY
         if not self._link_up:
             return Light.NO_BROKER
-        verdict = self._verdict
+        verdict, busy = self._verdict, self._working.busy
         if verdict is None:
-            return light_for(Liveness.ALIVE, Scheduling.SCHEDULABLE, self._judged.condition)
+            condition = self._judged.condition
+            return light_for(Liveness.ALIVE, Scheduling.SCHEDULABLE, condition, busy=busy)
         # That it is not suspect the node knows better; dead and on probation it takes as said.
         said = verdict.liveness in {Liveness.DEAD, Liveness.PROBATION}
         liveness = verdict.liveness if said else Liveness.ALIVE
-        return light_for(liveness, verdict.scheduling, self._judged.condition)
+        return light_for(liveness, verdict.scheduling, self._judged.condition, busy=busy)
 
     def _show(self, now: float) -> None:
         light = self.light
@@ -385,11 +428,16 @@ class Agent:
 
     def _on_received(self, fact: Received, now: float) -> None:
         data = fact.data
-        command = isinstance(data, Announce | Identify | Shutdown)
+        if fact.address.route is topics.MASTER_HEALTH:
+            self._out += self._working.received(fact, self._verdict, now) or []
+            return
+        command = isinstance(data, Announce | Identify | Shutdown | Run | Cancel)
         if fact.address.first != self._spec.node or (command and fact.retained):
             self._refused += 1
             return
         match data:
+            case Run() | Cancel():
+                self._out += self._working.received(fact, self._verdict, now) or []
             case Announce():
                 due_s = self._announced_s + ANNOUNCE_INTERVAL_S
                 if now >= due_s:
@@ -423,10 +471,18 @@ class Agent:
         self._stop(event.reason, now)
 
     def _stop(self, reason: str, now: float) -> None:
+        """End the work first; the goodbye comes when nothing of it is left (see `working`)."""
+        if self._ending is None:
+            self._ending = reason
+            self._out += self._working.end(f"the agent was {reason}", now)
+
+    def _goodbye(self, reason: str, now: float) -> None:
         """Goodbye, LEDs off, and out once the pins have been read back dark."""
+        self._ending = None
         self._reply(self._identifying.end("expired", "the agent stopped"))
         self._stopping = reason[:500]
-        self._say(topics.NODE_STATE, NodeState(status="left", reason=self._stopping))
+        if not self._working.at_work:
+            self._say(topics.NODE_STATE, NodeState(status="left", reason=self._stopping))
         self._exit_due_s = now + EXIT_S_MAX
         self._report_due = True
         self._set(self._leds.dark(now, self._people_ms()))

@@ -271,6 +271,11 @@ class Attempts:
         return held is not None and held.stage == "running" and held.killed is None
 
     @property
+    def at_work(self) -> bool:
+        """Whether anything runs."""
+        return any(held.stage == "running" for held in self._held.values())
+
+    @property
     def free_slots(self) -> int:
         """Slots that nothing runs in."""
         return max(0, self._spec.slots - sum(h.stage == "running" for h in self._held.values()))
@@ -326,7 +331,7 @@ class Attempts:
 
     def _refuse(self, run: Run, cause: str, words: str) -> None:
         self.refused[cause] = self.refused.get(cause, 0) + 1
-        self._report(run.job, AttemptReport(token=run.token, stage="refused", error=words))
+        self._report(AttemptReport(job=run.job, token=run.token, stage="refused", error=words))
 
     def _remember(self, job: str, token: int) -> None:
         newest = max(token, self._tokens.pop(job, 0))
@@ -366,6 +371,7 @@ class Attempts:
         if held.killed is not None and report.outcome != "done":
             outcome, words = held.killed
             report = AttemptReport(
+                job=event.job,
                 token=event.token,
                 stage="finished",
                 outcome=outcome,
@@ -379,10 +385,10 @@ class Attempts:
     def _keep(self, job: str, report: AttemptReport, now: float) -> None:
         self._kept[job, report.token] = Kept(report, due_s=now + RESEND_S_MIN)
         self._out.append(Keep(job, report))
-        self._report(job, report)
+        self._report(report)
 
-    def _report(self, job: str, report: AttemptReport) -> None:
-        self._out.append(Publish(topics.NODE_ATTEMPT.at(self._spec.node, job), report))
+    def _report(self, report: AttemptReport) -> None:
+        self._out.append(Publish(topics.NODE_ATTEMPT.at(self._spec.node), report))
 
     # --- ends -------------------------------------------------------------------------------------
 
@@ -391,7 +397,12 @@ class Attempts:
         if held.stage == "queued":
             del self._held[job, token]
             report = AttemptReport(
-                token=token, stage="finished", outcome=outcome, error=words[:500], ran_s=0.0
+                job=job,
+                token=token,
+                stage="finished",
+                outcome=outcome,
+                error=words[:500],
+                ran_s=0.0,
             )
             self._keep(job, report, now)
         elif held.killed is None:
@@ -431,15 +442,18 @@ class Attempts:
             if now >= held.told_s:
                 first = held.progress is None
                 report = AttemptReport(
-                    token=token, stage="accepted" if first else "progress", progress=held.progress
+                    job=job,
+                    token=token,
+                    stage="accepted" if first else "progress",
+                    progress=held.progress,
                 )
                 held.told_s = NEVER
-                self._report(job, report)
-        for (job, _), kept in self._kept.items():
+                self._report(report)
+        for kept in self._kept.values():
             if now >= kept.due_s:
                 kept.due_s = now + kept.wait_s
                 kept.wait_s = min(kept.wait_s * 2, RESEND_S_MAX)
-                self._report(job, kept.report)
+                self._report(kept.report)
 
     def _begin_next(self, now: float) -> None:
         free = self.free_slots

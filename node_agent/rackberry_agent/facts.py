@@ -21,6 +21,7 @@ from rackberry.ports import (
     Stop,
     Tick,
 )
+from rackberry_agent import attempts
 from rackberry_agent.leds import SetBrightness
 
 
@@ -70,8 +71,16 @@ class BrightnessRead:
     asked: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class CapacityRead:
+    """The node's own benchmark said how fast a slot is; 1 is a Pi 4."""
+
+    capacity: float
+
+
 Event = (
     LinkUp | LinkDown | CaughtUp | Received | Cleared | Refused | Tick | Stop
-    | LevelRead | ValueRead | VitalsRead | ClockRead | BrightnessRead
+    | LevelRead | ValueRead | VitalsRead | ClockRead | BrightnessRead | CapacityRead
+    | attempts.Progressed | attempts.Ended
 )  # fmt: skip
-Effect = Publish | SetBrightness | Exit
+Effect = Publish | SetBrightness | Exit | attempts.Effect

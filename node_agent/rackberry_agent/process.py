@@ -5,6 +5,9 @@ which is quick; one reads 1-wire sensors, which blocks. Both only put facts into
 by the owner thread, so no two blinks race. Whatever fails ends the process with a traceback, and the
 service manager starts it again; the pins are made safe on every way out. A clean end disconnects; an
 end by an exception does not, so that the broker publishes the last will.
+
+A node whose state directory cannot be used (a card gone read-only) takes no work, says so in its log,
+and is otherwise as alive as any.
 """
 
 import logging
@@ -19,16 +22,20 @@ from rackberry.clock import Clock, SystemClock, new_incarnation, system_random
 from rackberry.config import BrokerSettings
 from rackberry.loop import Inbox, run, thread
 from rackberry.mqtt import Link
-from rackberry.ports import Clear, LinkDown, LinkUp, Publish, Stop
+from rackberry.ports import Clear, Exit, LinkDown, LinkUp, Publish, Stop
+from rackberry.topics import NODE_SENSOR
 from rackberry.wire import Stamper
 from rackberry_agent.agent import Agent, filters
-from rackberry_agent.facts import ClockRead, Effect, Event, ValueRead, VitalsRead
+from rackberry_agent.capacity import measure_apart, remembered
+from rackberry_agent.facts import CapacityRead, ClockRead, Effect, Event, ValueRead, VitalsRead
 from rackberry_agent.leds import SetBrightness
 from rackberry_agent.onewire import Ds18b20, OneWireError
+from rackberry_agent.outbox import OutboxError
 from rackberry_agent.pins import Pins, make_factory
 from rackberry_agent.settings import AgentSettings
-from rackberry_agent.spec import node_spec
+from rackberry_agent.spec import handlers_of, node_spec
 from rackberry_agent.vitals import VitalsReader, clock_synced
+from rackberry_agent.workshop import Workshop, state_directory
 
 log = logging.getLogger("rackberry.agent")
 
@@ -68,32 +75,76 @@ def serve(settings: AgentSettings, node: str, pins: Pins, inbox: Inbox[Any]) -> 
     clock = SystemClock()
     chance = system_random()
     stamper = Stamper(new_incarnation(chance))
-    agent = Agent(node_spec(settings, node, pins.factory_name), clock.now(), clock.wall_ms, chance)
+    directory = state_directory(settings.state_dir, node)
+    workshop = _workshop(settings, directory, inbox, clock)
+    spec = node_spec(settings, node, pins.factory_name)
+    if workshop is not None:
+        handlers = handlers_of(settings.work)
+        spec = node_spec(settings, node, pins.factory_name, handlers, workshop.load())
+    agent = Agent(spec, clock.now(), clock.wall_ms, chance)
+    works = bool(spec.info.slots)
     link = Link(
-        settings.broker, node, stamper, inbox, clock, chance, filters(node), will=agent.will
+        settings.broker,
+        node,
+        stamper,
+        inbox,
+        clock,
+        chance,
+        filters(node, works=works),
+        will=agent.will,
     )
 
     def carry_out(effects: Sequence[Effect]) -> None:
         for effect in effects:
             if isinstance(effect, Publish | Clear):
                 link.publish(effect)
+                if workshop is not None and effect.address.route is NODE_SENSOR:
+                    workshop.see(effect)
             elif isinstance(effect, SetBrightness):
                 inbox.put(pins.set(effect))
+            elif workshop is not None and not isinstance(effect, Exit):
+                workshop.carry_out(effect)
         agent.dropped = link.dropped
+        if workshop is not None:
+            workshop.rest()
 
     ended = threading.Event()
     wake = Stop("a reading thread died")
     thread("poll", lambda: _poll(settings, pins, inbox, clock, ended), inbox, wake)
     if any(given.enabled for given in settings.onewire.values()):
         thread("onewire", lambda: _read_onewire(settings, inbox, clock, ended), inbox, wake)
+    if workshop is not None and works:
+        workshop.may_touch = agent.may_touch
+        if settings.work.capacity is None:
+            thread("capacity", lambda: _tell_capacity(directory, inbox), inbox, wake)
     link.start()
     try:
         reason = run(Narrator(agent, settings.broker), inbox, clock, carry_out)
     finally:
         ended.set()
+        if workshop is not None:
+            workshop.close()
     if not link.stop(FLUSH_S):
         log.info("the broker did not take the goodbye within %.0f s", FLUSH_S)
     log.info("ended: %s", reason)
+
+
+def _workshop(
+    settings: AgentSettings, directory: Path, inbox: Inbox[Any], clock: Clock
+) -> Workshop | None:
+    if not settings.work.slots:
+        return None
+    try:
+        return Workshop(settings.work, directory, inbox.put, clock)
+    except OutboxError as error:
+        log.error("%s; this node takes no work", error)
+        return None
+
+
+def _tell_capacity(directory: Path, inbox: Inbox[Any]) -> None:
+    found = remembered(directory) or measure_apart(directory)
+    if found is not None:
+        inbox.put(CapacityRead(found))
 
 
 class Narrator:

@@ -330,6 +330,7 @@ class Runner:
         if worker.verdict is not None and outcome != "done":
             outcome, error = worker.verdict
         report = AttemptReport(
+            job=run.job,
             token=run.token,
             stage="finished",
             outcome=outcome,
@@ -380,6 +381,7 @@ class Runner:
         outcome, words = worker.verdict or ("crashed", _death_words(code))
         shutil.rmtree(self._rules.scratch / f"{run.job}.{run.token}", ignore_errors=True)
         report = AttemptReport(
+            job=run.job,
             token=run.token,
             stage="finished",
             outcome=outcome,

@@ -89,6 +89,44 @@ class PinSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     ] = 1.0
 
 
+class WorkSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the node does for the rack."""
+
+    slots: Annotated[
+        int, Meta(ge=0, le=64, description="attempts it runs at once; 0: it takes no work")
+    ] = 1
+    handlers: Annotated[
+        tuple[Id, ...] | None,
+        Meta(description="what it runs of what is installed; leave it out for all"),
+    ] = None
+    labels: Annotated[
+        dict[Name, Name], Meta(max_length=64, description="what jobs can ask for, such as ssd: yes")
+    ] = {}
+    commands: Annotated[
+        tuple[Annotated[tuple[str, ...], Meta(min_length=1)], ...],
+        Meta(description="argument lists that the handler command may run, each as it stands"),
+    ] = ()
+    disk_paths: Annotated[
+        tuple[str, ...],
+        Meta(description="directories that disk-benchmark may write to, besides its own"),
+    ] = ()
+    nice: Annotated[int, Meta(ge=0, le=19, description="priority of work")] = 10
+    mem_max_bytes: Annotated[
+        int, Meta(ge=2**24, description="of an attempt that brings no limit of its own")
+    ] = 256 * 2**20
+    scratch_max_bytes: Annotated[
+        int, Meta(ge=2**20, description="what an attempt may write to its scratch directory")
+    ] = 1024 * 2**20
+    capacity: Annotated[
+        float | None,
+        Meta(description="speed of a slot, 1 for a Pi 4; leave it out to measure at first start"),
+    ] = None
+
+    def __post_init__(self) -> None:
+        if self.capacity is not None and not 0 < self.capacity < 1e9:
+            raise ValueError(f"work.capacity is {self.capacity:g}, accepted is more than 0")
+
+
 class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The agent's configuration."""
 
@@ -110,7 +148,11 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     onewire_dir: Annotated[str, Meta(description="where the kernel shows 1-wire devices")] = (
         "/sys/bus/w1/devices"
     )
+    state_dir: Annotated[
+        str, Meta(description="for results on their way; empty for systemd's, or the user's own")
+    ] = ""
     broker: BrokerSettings = BrokerSettings()
+    work: WorkSettings = WorkSettings()
     pins: PinSettings = PinSettings()
     inputs: Annotated[dict[Id, InputSettings], Meta(max_length=64)] = {}
     leds: Annotated[dict[Id, LedSettings], Meta(max_length=16)] = {}

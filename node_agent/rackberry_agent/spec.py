@@ -1,17 +1,43 @@
 """From the configuration to what the node is made of."""
 
+import logging
 import os
 
 from rackberry import __version__
-from rackberry.messages import LedInfo, NodeInfo, SensorInfo
+from rackberry.messages import AttemptReport, HandlerInfo, LedInfo, NodeInfo, SensorInfo
 from rackberry_agent.agent import NodeSpec
+from rackberry_agent.attempts import WorkSpec
 from rackberry_agent.sensors import Contact, Gauge
-from rackberry_agent.settings import AgentSettings
+from rackberry_agent.settings import AgentSettings, WorkSettings
 from rackberry_agent.vitals import clock_synced, machine_model, os_boot_id
 
+log = logging.getLogger("rackberry.agent")
 
-def node_spec(settings: AgentSettings, node: str, pin_factory: str) -> NodeSpec:
-    """What the configuration makes of this machine."""
+
+def handlers_of(settings: WorkSettings) -> tuple[HandlerInfo, ...]:
+    """What the configuration lets this machine run, of what is installed."""
+    if not settings.slots:
+        return ()
+    from rackberry_agent.handlers import load_handlers
+    from rackberry_agent.workshop import policy_of
+
+    found = load_handlers(policy_of(settings))
+    wanted = found if settings.handlers is None else settings.handlers
+    for name in wanted:
+        if name not in found:
+            log.error("there is no handler %r; there are: %s", name, ", ".join(sorted(found)))
+    return tuple(found[name].info for name in wanted if name in found)
+
+
+def node_spec(
+    settings: AgentSettings,
+    node: str,
+    pin_factory: str,
+    handlers: tuple[HandlerInfo, ...] = (),
+    outbox: tuple[tuple[str, AttemptReport], ...] = (),
+) -> NodeSpec:
+    """What the configuration makes of this machine; without handlers it takes no work."""
+    slots = settings.work.slots if handlers else 0
     contacts = {
         name: Contact(given.kind, given.active == "high", given.settle_s, not given.enabled)
         for name, given in settings.inputs.items()
@@ -46,7 +72,14 @@ def node_spec(settings: AgentSettings, node: str, pin_factory: str) -> NodeSpec:
         memory_bytes=memory_bytes,
         pin_factory=pin_factory,
         sensors=tuple(sensors),
+        slots=slots,
+        handlers=handlers,
+        capacity=settings.work.capacity,
+        labels=settings.work.labels,
         leds=tuple(LedInfo(name=name, pins=dict(led.pins)) for name, led in settings.leds.items()),
     )
     lights = {name: led.palette for name, led in settings.leds.items()}
-    return NodeSpec(node, info, contacts, gauges, lights, settings.interval_s)
+    work = WorkSpec(node, slots, frozenset(handler.name for handler in handlers))
+    return NodeSpec(
+        node, info, contacts, gauges, lights, settings.interval_s, work=work, outbox=outbox
+    )

@@ -36,6 +36,7 @@ from rackberry_sim.mosquitto import BrokerMissingError, PrivateBroker
 from rackberry_sim.processes import Child, python, stop_all
 from rackberry_tui.model import FILTERS, RackModel
 
+SLOTS = 2  # of each node, for work
 COMPLETE_S_MAX = 30.0
 COMPLETE_S_MAX_PER_NODE = 1.0  # on top: a process needs about 0.4 s of one slow core to start
 SUPERVISE_S = 0.2
@@ -122,6 +123,8 @@ class Demo:
         config = self.directory / f"{node}.toml"
         config.write_text(
             f'node = "{node}"\nnice = 0\nonewire_dir = "{onewire}"\n'
+            f'state_dir = "{self.directory}/{node}-state"\n'
+            f"[work]\nslots = {SLOTS}\ncapacity = 1.0\n"
             f"[broker]\nport = {self.broker.port}\n"
             '[pins]\nfactory = "mock"\n'
             '[inputs.button]\nkind = "button"\npin = 27\n'

@@ -10,10 +10,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rackberry import topics
-from rackberry.messages import MESSAGES, MasterHealth, Reading
-from rackberry.ports import Publish
+from rackberry.messages import MESSAGES, MasterHealth, Reading, Reply
+from rackberry.ports import Publish, Received, Refused
 from rackberry.states import Liveness, Quality
-from rackberry.wire import PAYLOAD_BYTES_MAX, Cause, RefusalError, Stamper, decode
+from rackberry.wire import (
+    PAYLOAD_BYTES_MAX,
+    SEQS_MAX,
+    Cause,
+    RefusalError,
+    Stamper,
+    bundle,
+    decode,
+    decode_all,
+)
 
 ROOT = topics.ROOT_DEFAULT
 ids = st.from_regex(topics.ID_PATTERN, fullmatch=True)
@@ -263,3 +272,37 @@ def test_no_two_routes_can_be_taken_for_each_other() -> None:
                 a == b or "+" in {a, b} for a, b in zip(one, other, strict=True)
             )
             assert not overlap, f"{one} and {other}"
+
+
+def test_a_bundle_is_taken_apart_and_what_is_wrong_in_it_costs_only_itself() -> None:
+    stamper = Stamper("7f3a91c2")
+    address = topics.REPLY.at("cli-1")
+    good = [
+        stamper.stamp(Publish(address, Reply(id=f"r{n}", ok=True, words="")), 1, 1)
+        for n in range(3)
+    ]
+    payload = bundle([good[0], b'{"v":9}', good[1], b"7", good[2]])
+    facts = decode_all("r", "r/reply/cli-1", payload)
+    assert [fact.seq if isinstance(fact, Received) else fact.cause for fact in facts] == [
+        0, "unknown-version", 1, "wrong-shape", 2
+    ]  # fmt: skip
+    assert decode_all("r", "r/reply/cli-1", good[0])[0] == facts[0]
+    (torn,) = decode_all("r", "r/reply/cli-1", payload[:-1])
+    assert torn == Refused("not-json", "r/reply/cli-1")
+    (elsewhere,) = decode_all("r", "r/master/event", bundle(good))
+    assert isinstance(elsewhere, Refused)
+    assert elsewhere.cause == "wrong-shape"
+
+
+def test_numbers_of_topics_that_come_and_go_are_forgotten_but_not_those_in_use() -> None:
+    stamper = Stamper("7f3a91c2")
+    reply = Reply(id="r", ok=True, words="")
+    beat = Publish(topics.REPLY.at("steady"), reply)
+    for number in range(SEQS_MAX + 100):
+        stamper.stamp(Publish(topics.REPLY.at(f"c{number}"), reply), 1, 1)
+        if number % 1000 == 0:
+            stamper.stamp(beat, 1, 1)
+    assert msgspec.json.decode(stamper.stamp(beat, 1, 1))["seq"] == (SEQS_MAX + 100) // 1000 + 1
+    assert (
+        msgspec.json.decode(stamper.stamp(Publish(topics.REPLY.at("c0"), reply), 1, 1))["seq"] == 0
+    )

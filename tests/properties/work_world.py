@@ -217,8 +217,8 @@ class World:
                     node.disk.pop((job, token), None)
                 case agent.LeaseUntil(until_s=until_s):
                     node.lease_until_s = until_s
-                case Publish(address=address, data=data):
-                    self.send_up(node, (address.second, data))
+                case Publish(data=AttemptReport() as data):
+                    self.send_up(node, (data.job, data))
 
     def _execute(self, node: Node, run: Run) -> None:
         self.executions += 1
@@ -239,6 +239,7 @@ class World:
         if outcome == "done":
             self.produced.add(result)
         report = AttemptReport(
+            job=job,
             token=token,
             stage="finished",
             outcome=outcome,

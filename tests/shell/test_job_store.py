@@ -44,7 +44,7 @@ def feed(event):
                 print("acknowledged", data.job, flush=True)
             elif isinstance(data, Run):
                 print("given", data.job, data.token, flush=True)
-                report = AttemptReport(token=data.token, stage="finished", outcome="done",
+                report = AttemptReport(job=data.job, token=data.token, stage="finished", outcome="done",
                                        result=f"{data.job}/{data.token}", ran_s=0.1)
                 feed(jobs.Reported("n1", data.job, report))
             elif route is topics.CMD_CANCEL and data.why == "recorded":
@@ -145,7 +145,7 @@ def test_a_result_is_never_undone_and_the_batch_with_it_is_not_written(tmp_path:
 
 def test_audits_are_kept_and_bounded(tmp_path: Path) -> None:
     store = JobStore(tmp_path, audits_kept=10)
-    report = AttemptReport(token=1, stage="finished", outcome="done", result=1)
+    report = AttemptReport(job="j1", token=1, stage="finished", outcome="done", result=1)
     store.write(Audit("j1", number, "n1", 5, "late", report) for number in range(1, 1001))
     kept = store.audits("j1")
     assert len(kept) == 10

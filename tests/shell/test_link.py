@@ -10,7 +10,7 @@ from rackberry import topics
 from rackberry.clock import Random, SystemClock
 from rackberry.config import BrokerSettings
 from rackberry.loop import Inbox
-from rackberry.messages import NodeEvent, NodeHealth, NodeState
+from rackberry.messages import AttemptReport, NodeEvent, NodeHealth, NodeState
 from rackberry.mqtt import KEPT_MAX, Link
 from rackberry.ports import CaughtUp, LinkDown, LinkUp, Publish, Received, Refused
 from rackberry.wire import Stamper
@@ -222,3 +222,28 @@ def test_two_clients_with_one_id_are_told_and_do_not_storm(
         second.inbox.get(deadline - time.monotonic())
     sessions = first.stamper.session + second.stamper.session
     assert sessions < 20, f"{sessions} connects in 4 s: the back-off does not hold them"
+
+
+def test_many_messages_for_one_reader_travel_together_in_order(
+    peers: Callable[..., Peer], broker: PrivateBroker
+) -> None:
+    payloads: list[bytes] = []
+    reader = peers(
+        broker.port,
+        "reader",
+        filters=["node/n1/attempt"],
+        tap=lambda topic, payload: payloads.append(payload) if topic.endswith("attempt") else None,
+    )
+    reader.wait_for(CaughtUp)
+    writer = peers(broker.port, "n1")
+    writer.wait_for(LinkUp)
+    address = topics.NODE_ATTEMPT.at("n1")
+    for number in range(300):
+        report = AttemptReport(job=f"j{number}", token=1, stage="progress")
+        writer.link.publish(Publish(address, report))
+    writer.link.publish(Publish(STATE, NodeState(status="online")))
+    got = [reader.wait_for(Received) for _ in range(300)]
+    assert [fact.data.job for fact in got] == [f"j{number}" for number in range(300)]
+    assert [fact.seq for fact in got] == list(range(300))
+    assert len(payloads) < 50
+    assert all(len(payload) < 40 * 1024 for payload in payloads)

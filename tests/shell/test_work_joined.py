@@ -69,7 +69,7 @@ class Joined:
                 case agent.LeaseUntil(until_s=until_s):
                     self.runner.lease_until(until_s)
                 case Publish(address=address, data=AttemptReport() as report):
-                    event = jobs.Reported(address.first, address.second, report)
+                    event = jobs.Reported(address.first, report.job, report)
                     self.to_master(self.work.handle(event, time.monotonic()))
 
     def turn(self, master: bool = True) -> None:
@@ -144,7 +144,7 @@ def test_a_result_waits_on_disk_for_a_master_that_was_away(tmp_path: Path) -> No
 def test_a_broken_file_in_the_outbox_costs_itself_only(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    report = AttemptReport(token=3, stage="finished", outcome="done", result=[1])
+    report = AttemptReport(job="j1", token=3, stage="finished", outcome="done", result=[1])
     outbox = Outbox(tmp_path)
     outbox.keep("j1", report)
     (tmp_path / "j2.1.json").write_text("{")

@@ -139,14 +139,14 @@ async def test_the_raw_messages_of_a_job():
     bench = Bench()
     bench.source.payloads = {
         "rackberry/v1/master/job/j-118": b'{"v":1,"data":{"state":"held"}}',
-        "rackberry/v1/node/node-3/attempt/j-118": b"attempt",
+        "rackberry/v1/node/node-3/attempt": b'{"job":"j-118","stage":"finished"}',
         "rackberry/v1/master/job/j-114": b"another's",
     }
     async with bench.app.run_test(size=(120, 40)) as pilot:
         bench.warm()
         await press(bench, pilot, "3", "m")
         assert bench.shows("rackberry/v1/master/job/j-118")
-        assert bench.shows("node/node-3/attempt/j-118")
+        assert bench.shows("node/node-3/attempt")
         assert not bench.shows("another's")
 
 

@@ -67,7 +67,7 @@ class Rack:
         return reply.job
 
     def finish(self, job: str, node: str, token: int = 1, ran_s: float = 1.0) -> None:
-        report = AttemptReport(token=token, stage="finished", outcome="done", ran_s=ran_s)
+        report = AttemptReport(job=job, token=token, stage="finished", outcome="done", ran_s=ran_s)
         self.feed(jobs.Reported(node, job, report))
 
     def where(self, job: str) -> list[str]:
@@ -203,7 +203,7 @@ def test_what_is_queued_at_a_busy_node_is_recalled_when_a_slot_is_free_elsewhere
         e for e in rack.effects if isinstance(e, Publish) and e.address.route is topics.CMD_CANCEL
     ]
     assert [e.data.job for e in recalls] == [queued]  # type: ignore[attr-defined]
-    report = AttemptReport(token=1, stage="finished", outcome="cancelled")
+    report = AttemptReport(job=queued, token=1, stage="finished", outcome="cancelled")
     rack.feed(jobs.Reported("a", queued, report))
     assert rack.where(queued) == ["a", "b"]
 
@@ -225,7 +225,7 @@ def test_a_straggler_is_run_twice_only_where_that_is_expected_to_end_first() -> 
 def test_a_failed_job_is_tried_elsewhere_when_it_can() -> None:
     rack = Rack(facts("a", capacity=1.2), facts("b"))
     job = rack.submit()
-    report = AttemptReport(token=1, stage="finished", outcome="failed", error="bad card")
+    report = AttemptReport(job=job, token=1, stage="finished", outcome="failed", error="bad card")
     rack.feed(jobs.Reported("a", job, report))
     rack.now += 2.0
     rack.feed(jobs.Tick())

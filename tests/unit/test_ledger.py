@@ -79,7 +79,7 @@ class Desk:
     def report(
         self, job: str, token: int, outcome: Any = "done", node: str = "n1", **more: Any
     ) -> None:
-        report = AttemptReport(token=token, stage="finished", outcome=outcome, **more)
+        report = AttemptReport(job=job, token=token, stage="finished", outcome=outcome, **more)
         self.feed(jobs.Reported(node, job, report))
 
     def beat(self, node: str = "n1", *held: tuple[str, int]) -> None:
@@ -423,7 +423,7 @@ def test_a_node_runs_as_many_as_it_has_slots_and_queues_the_rest() -> None:
     assert [e.run.job for e in give(held, "a", 1) if isinstance(e, agent.Begin)] == ["a"]
     assert not [e for e in give(held, "b", 1) if isinstance(e, agent.Begin)]
     assert [(r.job, r.stage) for r in held.running()] == [("a", "running"), ("b", "queued")]
-    ended = AttemptReport(token=1, stage="finished", outcome="done", result=1)
+    ended = AttemptReport(job="a", token=1, stage="finished", outcome="done", result=1)
     effects = held.handle(agent.Ended("a", 1, ended), 51.0)
     kinds = [type(e) for e in effects]
     assert kinds.index(agent.Keep) < kinds.index(Publish)
@@ -434,7 +434,7 @@ def test_a_node_runs_as_many_as_it_has_slots_and_queues_the_rest() -> None:
 def test_a_result_is_sent_until_it_is_answered() -> None:
     held = node()
     give(held, "a", 1)
-    ended = AttemptReport(token=1, stage="finished", outcome="done", result=1)
+    ended = AttemptReport(job="a", token=1, stage="finished", outcome="done", result=1)
     held.handle(agent.Ended("a", 1, ended), 50.0)
     assert reports(held.handle(agent.Tick(), 52.5)) == [ended]
     assert reports(held.handle(agent.Reconnected(), 52.6)) == [ended]
@@ -481,7 +481,7 @@ def test_a_node_without_its_master_stops_its_work_and_makes_its_outputs_safe() -
     assert any(isinstance(e, agent.MakeSafe) for e in effects)
     assert not held.current("a", 1)
     assert [r.outcome for r in reports(effects)] == ["fenced"]  # the queued one
-    crashed = AttemptReport(token=1, stage="finished", outcome="crashed")
+    crashed = AttemptReport(job="a", token=1, stage="finished", outcome="crashed")
     assert [r.outcome for r in reports(held.handle(agent.Ended("a", 1, crashed), 60.5))] == [
         "fenced"
     ]
@@ -492,7 +492,7 @@ def test_a_newer_attempt_ends_an_older_one_before_it_begins() -> None:
     give(held, "a", 1)
     effects = give(held, "a", 2)
     assert [type(e) for e in effects if isinstance(e, agent.Kill | agent.Begin)] == [agent.Kill]
-    ended = AttemptReport(token=1, stage="finished", outcome="crashed")
+    ended = AttemptReport(job="a", token=1, stage="finished", outcome="crashed")
     effects = held.handle(agent.Ended("a", 1, ended), 50.5)
     assert [e.run.token for e in effects if isinstance(e, agent.Begin)] == [2]
 

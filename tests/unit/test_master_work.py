@@ -33,6 +33,7 @@ HANDLERS = (
     HandlerInfo(name="hash", parameters={"text": Parameter(kind="text", required=True)}),
     HandlerInfo(name="set-output", on_loss="exclusive", actuating=True),
 )
+SLEEP = HandlerInfo(name="sleep", parameters={"seconds": Parameter(kind="number")})
 
 
 class WorkBench(Bench):
@@ -41,6 +42,7 @@ class WorkBench(Bench):
     def __init__(self, *nodes: str, memory: Memory | None = None, slots: int = 1) -> None:
         super().__init__(memory=memory)
         self.slots = slots
+        self.handlers = HANDLERS
         self.held: dict[str, dict[str, Run]] = {}
         self.up()
         for node in nodes:
@@ -48,7 +50,7 @@ class WorkBench(Bench):
         self.run(1.0)
 
     def describe(self, _node: str, info: NodeInfo) -> NodeInfo:
-        return msgspec.structs.replace(info, slots=self.slots, handlers=HANDLERS)
+        return msgspec.structs.replace(info, slots=self.slots, handlers=self.handlers)
 
     def running(self, node: str) -> tuple[Running, ...]:
         held = self.held.get(node, {}).values()
@@ -76,9 +78,9 @@ class WorkBench(Bench):
 
     def finish(self, node: str, job: str, token: int | None = None, **given: Any) -> list[Any]:
         given = {"stage": "finished", "outcome": "done", "result": 7, "ran_s": 0.1, **given}
-        report = AttemptReport(token=token or self.held[node][job].token, **given)
+        report = AttemptReport(job=job, token=token or self.held[node][job].token, **given)
         incarnation = self.beating.get(node, ("aaaaaaaa", 0))[0]
-        return self.feed(self.fact(topics.NODE_ATTEMPT.at(node, job), report, incarnation))
+        return self.feed(self.fact(topics.NODE_ATTEMPT.at(node), report, incarnation))
 
     def standing(self, job: str) -> JobStanding:
         self.run(0.2)
@@ -366,3 +368,80 @@ def test_a_forgotten_job_is_cleared_from_the_broker() -> None:
     bench.run(2.0)
     assert Clear(topics.MASTER_JOB.at(job)) in bench.effects
     assert not bench.memory().jobs
+
+
+# --- canaries -------------------------------------------------------------------------------------
+
+
+class Aviary(WorkBench):
+    """A bench whose nodes answer canaries after `took_s`, or never."""
+
+    def __init__(self, *nodes: str) -> None:
+        super().__init__()
+        self.handlers = (*HANDLERS, SLEEP)
+        self.took_s: dict[str, float | None] = {}
+        for node in nodes:
+            self.birth(node)
+
+    def live(self, seconds: float) -> None:
+        """Let time pass, canaries answered."""
+        end_s = self.clock.now_s + seconds
+        while self.clock.now_s < end_s - 1e-9:
+            self.run(0.1)
+            for node, held in self.held.items():
+                took_s = self.took_s.get(node, 0.0)
+                bird = self.master._dispatcher._canaries._birds.get(node)
+                out = "canary" in held and bird is not None and took_s is not None
+                if out and self.clock.now_s - bird.sent_s >= took_s:
+                    self.finish(node, "canary")
+
+
+def test_a_node_that_beats_but_does_not_work_is_degraded_then_quarantined_then_fit_again() -> None:
+    rack = Aviary("n1", "n2")
+    rack.live(1300.0)
+    assert not rack.verdicts["n1"].degraded
+    rack.took_s["n1"] = None  # its workers hang, its heart beats
+    rack.live(700.0)
+    verdict = rack.verdicts["n1"]
+    assert rack.liveness("n1") == "alive"
+    assert verdict.degraded.startswith("canary did not come back")
+    assert "node-degraded" in rack.kinds("n1")
+    assert "node-degraded" not in rack.kinds("n2")
+    job = rack.submit().job
+    assert rack.where(job) == ["n2"]  # half its speed: the other is sooner
+    rack.live(1500.0)
+    assert "node-quarantined" in rack.kinds("n1")
+    rack.took_s["n1"] = 0.1
+    rack.live(1500.0)
+    assert rack.kinds("n1")[-1] == "node-fit"
+    assert not rack.verdicts["n1"].degraded
+    assert rack.verdicts["n1"].scheduling == "schedulable"
+
+
+def test_a_canary_takes_a_slot_and_gives_it_back_whatever_becomes_of_its_node() -> None:
+    rack = Aviary("n1")
+    rack.took_s["n1"] = None
+    while "canary" not in rack.held.get("n1", {}):
+        rack.live(1.0)
+    busy = rack.master._dispatcher._work.ledger.desk.busy
+    assert busy == {"n1": 1}
+    rack.quiet("n1")
+    rack.run(5.0)
+    assert rack.liveness("n1") == "dead"
+    assert not busy
+    assert not rack.verdicts["n1"].degraded  # nobody's fault: it died
+    rack.held["n1"].clear()
+    rack.birth("n1", "bbbbbbbb")
+    rack.run(7.0)
+    assert rack.where(rack.submit().job) == ["n1"]
+
+
+def test_a_busy_node_is_not_asked_and_a_full_slot_is_no_fault() -> None:
+    rack = Aviary("n1")
+    job = rack.submit().job
+    assert rack.where(job) == ["n1"]
+    rack.run(200.0)
+    assert list(rack.held["n1"]) == [job]
+    rack.finish("n1", job)
+    rack.run(2.0)
+    assert list(rack.held["n1"]) == ["canary"]

@@ -37,16 +37,16 @@ def raw_about(known: dict[str, bytes], root: str, node: str) -> list[tuple[str, 
 
 
 def raw_about_job(known: dict[str, bytes], root: str, job: str) -> list[tuple[str, bytes]]:
-    """Those of the messages that are about a job, by topic.
+    """Those of the messages that are about a job, by topic: where it stands, and a node's report of it.
 
-    >>> raw_about_job({"r/master/job/j-1": b"1", "r/node/n/attempt/j-1": b"2", "r/x/j-1": b""}, "r", "j-1")
-    [('r/master/job/j-1', b'1'), ('r/node/n/attempt/j-1', b'2')]
+    >>> raw_about_job({"r/master/job/j-1": b"1", "r/node/n/attempt": b'{"job":"j-1"}'}, "r", "j-1")
+    [('r/master/job/j-1', b'1'), ('r/node/n/attempt', b'{"job":"j-1"}')]
     """
-    standing, attempt = f"{root}/master/job/{job}", f"/attempt/{job}"
+    standing, named = f"{root}/master/job/{job}", f'"{job}"'.encode()
     return sorted(
         (topic, payload)
-        for topic, payload in known.copy().items()
-        if topic == standing or (topic.startswith(f"{root}/node/") and topic.endswith(attempt))
+        for topic, payload in known.items()
+        if topic == standing or (topic.endswith("/attempt") and named in payload)
     )
 
 
@@ -104,7 +104,7 @@ class LiveSource:
         )
 
     def _remember(self, topic: str, payload: bytes) -> None:
-        if "/master/job/" in topic or "/attempt/" in topic:
+        if "/master/job/" in topic:
             self._raw_jobs.pop(topic, None)
             self._raw_jobs[topic] = payload[:RAW_BYTES_MAX]
             if len(self._raw_jobs) > RAW_JOB_TOPICS_MAX:
@@ -137,7 +137,7 @@ class LiveSource:
 
     def raw_job(self, job: str) -> list[tuple[str, bytes]]:
         """The same of a job."""
-        return raw_about_job(self._raw_jobs, self._root, job)
+        return raw_about_job(self._raw.copy() | self._raw_jobs.copy(), self._root, job)
 
     def stop(self) -> None:
         """Disconnect."""
