@@ -7,8 +7,8 @@ from rackberry import topics
 from rackberry.messages import CancelJob, Drain, HandlerInfo, Needs, NodeInfo, Reply, Retry, Submit
 from rackberry.ports import LinkDown
 from rackberry.states import Scheduling
-from rackberry_tui.dialogs import FormScreen, HandlerScreen, PlanScreen
-from rackberry_tui.screens import PageScreen
+from rackberry_tui.dialogs import FormScreen, HandlerScreen
+from rackberry_tui.screens import PageScreen, PlanScreen
 from rackberry_tui.scripted_work import standing
 from tui.bench import Bench, settle
 

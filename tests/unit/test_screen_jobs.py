@@ -1,19 +1,23 @@
 """The jobs as a screen knows them: counted, bounded, slim; their lanes; their place in the recording."""
 
+import dataclasses
+
+import msgspec
 import pytest
 
 from rackberry import topics
 from rackberry.clock import ManualClock
-from rackberry.messages import AttemptBrief, JobStanding, NodeHealth, Running
+from rackberry.messages import AttemptBrief, JobStanding, NodeHealth, NodeInfo, Running, SensorInfo
 from rackberry.ports import Cleared, LinkUp
-from rackberry_tui import jobview, recording
+from rackberry_tui import jobview, recording, slimming
 from rackberry_tui.jobpages import lane
-from rackberry_tui.jobview import Jobs, progress_of, result_text, slim
+from rackberry_tui.jobview import Jobs, progress_of
 from rackberry_tui.moment import Moment
 from rackberry_tui.paint import Look
 from rackberry_tui.recording import Recorder
 from rackberry_tui.scripted import Script
 from rackberry_tui.scripted_work import standing
+from rackberry_tui.slimming import Slimmer, result_text
 from rackberry_tui.text import width
 
 
@@ -61,14 +65,37 @@ def test_a_node_knows_better_than_the_master_how_far_its_job_has_come():
 def test_of_a_long_result_the_beginning_is_kept():
     script = Script(ManualClock(now_s=1.0))
     fact = standing(script, "j-1", "done", result={"text": "é" * 20_000})
-    kept = slim(fact)
+    kept = Slimmer().slim(fact)
     text = result_text(kept.data)
     assert text.startswith('{"text":"éé')
     assert "of 40011 bytes" in text
     assert len(text) < 2100
     short = standing(script, "j-2", "done", result="short")
-    assert slim(short) is short
+    assert Slimmer().slim(short) is short
     assert result_text(short.data) == '"short"'
+
+
+def test_what_nodes_say_alike_is_kept_once_and_what_differs_is_not_mixed_up():
+    script, slimmer = Script(ManualClock(now_s=1.0)), Slimmer()
+
+    def info(node: str, slots: int):
+        *_, fact = script.birth(node, slots=slots)
+        fresh = msgspec.json.decode(msgspec.json.encode(fact.data), type=NodeInfo)
+        return slimmer.slim(dataclasses.replace(fact, data=fresh)).data
+
+    one, other, idle = info("n1", 2), info("n2", 2), info("n3", 0)
+    assert one.handlers is other.handlers
+    assert one.sensors is idle.sensors
+    assert one == other
+    assert idle.handlers == ()
+    for number in range(slimming.KINDS_MAX + 10):
+        sensor = SensorInfo(name=f"s{number}", kind="x")
+        fact = script.fact(
+            topics.NODE_INFO.at("n"),
+            NodeInfo(model="", os_boot_id="", agent_version="", interval_s=1, sensors=(sensor,)),
+        )
+        assert slimmer.slim(fact).data.sensors == (sensor,)
+    assert len(slimmer._known) <= slimming.KINDS_MAX + 3
 
 
 @pytest.mark.parametrize("cells", [8, 20, 100])

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from rackberry.messages import JobStanding
 from rackberry_tui.asking import ask, ask_drain, ask_job, submit
 from rackberry_tui.asks import Ask
-from rackberry_tui.dialogs import FormScreen, HandlerScreen, PlanScreen
 from rackberry_tui.drainplan import DEADLINES_S, drain_commands, drain_page
 from rackberry_tui.forms import Draft, Offer, offers
 from rackberry_tui.jobpages import cancel_page
 from rackberry_tui.model import NodeView
 from rackberry_tui.paint import Line
+from rackberry_tui.screens import PlanScreen
 from rackberry_tui.text import age
 from rackberry_tui.viewing import Viewing
 
@@ -141,6 +141,8 @@ class Acting(Viewing):
         """Choose a kind of job, fill in its form, have it done."""
         if self.refusing():
             return
+        from rackberry_tui.dialogs import HandlerScreen  # forms are seldom: not at the start
+
         offered = offers(self.moment.live.in_order())
         if not offered:
             self.notify("no node that is there offers a handler: no work can be submitted")
@@ -152,6 +154,8 @@ class Acting(Viewing):
             )
 
     def _fill_in(self, offered: Sequence[Offer], index: int) -> None:
+        from rackberry_tui.dialogs import FormScreen
+
         handler, nodes = offered[index]
         marked = sorted(self.marked & set(nodes))
         preset = {"choice-nodes": ", ".join(marked)} if marked and not self.on_job else {}

@@ -19,6 +19,7 @@ from rackberry_tui.jobpaint import JOB_ORDERS
 from rackberry_tui.model import NodeView
 from rackberry_tui.selection import ORDERS, Filter
 from rackberry_tui.source import LiveSource
+from rackberry_tui.start import settle
 from rackberry_tui.tables import Table
 from rackberry_tui.themes import NAMES
 from rackberry_tui.widgets import Lines
@@ -274,5 +275,6 @@ def run(
     app = RackApp(
         LiveSource(settings), ascii_only=ascii_only, theme=theme, read_only=read_only, for_s=for_s
     )
+    app.settle = settle
     app.run()
     return app.return_code or 0

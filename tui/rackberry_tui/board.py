@@ -9,6 +9,7 @@ holds no state of the rack of its own: `Moment` says which rack is shown, `paint
 import asyncio
 import contextlib
 import signal
+from collections.abc import Callable
 
 from rich.style import Style
 from textual.app import App, ComposeResult
@@ -28,6 +29,7 @@ from rackberry_tui.paint import Look
 from rackberry_tui.screens import PageScreen
 from rackberry_tui.selection import ORDERS, Filter
 from rackberry_tui.source import Source
+from rackberry_tui.start import SETTLED_S
 from rackberry_tui.tables import (
     JobList,
     Table,
@@ -96,6 +98,8 @@ class Board(App[None]):
                 "sensors-head", "sensors-body", "side", "recent", "asks", "hints",
             )
         }  # fmt: skip
+        self.settle: Callable[[], None] | None = None
+        """Called when the first picture is there, and again when the rack is."""
         self._ascii = ascii_only
         self._for_s = for_s
         self._built = False
@@ -138,6 +142,9 @@ class Board(App[None]):
         self.source.start()
         self.set_interval(1 / DRAIN_HZ, self.drain)
         self.set_interval(1 / PAINT_HZ, self.paint)
+        if self.settle is not None:
+            self.call_after_refresh(self.settle)
+            self.set_timer(SETTLED_S, self.settle)
         if self._for_s is not None:
             self.set_timer(self._for_s, self.exit)
         # Textual installs no handlers of its own, and a killed screen must not leave a raw terminal.

@@ -1,4 +1,4 @@
-"""Screens that ask before they act: a plan to agree to, a handler to choose, a form to fill in.
+"""Screens that ask what is to be done: a handler to choose, a form to fill in.
 
 Theory of operation: a dialog knows how to show and to read; what is sent is decided by the function it is
 given. Nothing is sent by a form that has a fault: the first faulty field gets the cursor, and one
@@ -19,55 +19,10 @@ from textual.widgets.option_list import Option
 from rackberry.messages import HandlerInfo
 from rackberry_tui.forms import Draft, Field, FieldError, Offer, fields_of, key_of, read, value_of
 from rackberry_tui.paint import Line, wrap
-from rackberry_tui.screens import Make, PageScreen
 from rackberry_tui.text import clean, fit, plain
 from rackberry_tui.widgets import Lines
 
 LABEL = 12  # cells of a field's name
-
-
-class PlanScreen(PageScreen):
-    """What would be done; enter agrees to it."""
-
-    HINT = "enter does it  Y command  esc leaves it"
-    BINDINGS = [
-        Binding("escape,q", "dismiss", "leave it"),
-        Binding("enter", "go", "do it"),
-        Binding("plus,equals_sign", "longer(1)", show=False),
-        Binding("minus", "longer(-1)", show=False),
-        Binding("Y", "copy_line", "copy as command"),
-    ]
-
-    def __init__(
-        self,
-        make: Make,
-        known: dict[str, Style],
-        go: Callable[[], None],
-        command: Callable[[], str],
-        longer: Callable[[int], None] | None = None,
-    ) -> None:
-        super().__init__(make, known)
-        self._go = go
-        self._command = command
-        self._longer = longer
-        if longer is not None:
-            self.HINT = f"+ - time  {self.HINT}"
-
-    def action_go(self) -> None:
-        """Agree."""
-        self.dismiss()
-        self._go()
-
-    def action_longer(self, step: int) -> None:
-        """Give more or less time."""
-        if self._longer is not None:
-            self._longer(step)
-            self.renew()
-
-    def action_copy_line(self) -> None:
-        """The command line that does the same."""
-        self.app.copy_to_clipboard(self._command())
-        self.app.notify(f"copied: {self._command()}", markup=False)
 
 
 class Dialog(ModalScreen[None]):

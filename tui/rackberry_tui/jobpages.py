@@ -16,10 +16,11 @@ from rackberry_tui.jobpaint import (
     in_state_s,
     job_sign,
 )
-from rackberry_tui.jobview import free_slots, held_by, progress_of, result_text
+from rackberry_tui.jobview import free_slots, held_by, progress_of
 from rackberry_tui.lessons import job_lesson
 from rackberry_tui.model import NodeView, RackModel
 from rackberry_tui.paint import Line, Look, clock_time, light_of, state_words, wrap
+from rackberry_tui.slimming import result_text
 from rackberry_tui.text import age, clean, fit
 
 FIELD = 10

@@ -3,20 +3,14 @@
 Theory of operation: the master tells where each job stands, and takes the word back when it forgets the
 job. `Jobs` keeps the newest of each; when there are too many it lets go of the oldest that is finished,
 and says by `unseen` that there is more than it holds. How far a running job has come is told twice, by
-the master now and then and by its node's heartbeat at once: `progress_of` takes the better. Results can
-be 56 KiB each; a screen shows the beginning of one, so `slim` keeps no more than that.
+the master now and then and by its node's heartbeat at once: `progress_of` takes the better.
 """
 
-import dataclasses
 from collections.abc import Iterable
 
-import msgspec
-
 from rackberry.messages import JobStanding, JobStateName, NodeHealth, Running
-from rackberry.ports import LinkEvent, Received
 
 JOBS_MAX = 5000
-RESULT_BYTES_KEPT = 2000
 STATES: tuple[JobStateName, ...] = ("held", "running", "waiting", "failed", "done", "cancelled")
 """Of a job, in the order in which they want to be looked at."""
 FINISHED = frozenset({"failed", "done", "cancelled"})
@@ -81,33 +75,6 @@ def progress_of(standing: JobStanding, health: NodeHealth | None) -> float | Non
         return 1.0
     held = held_by(health, standing.job) if standing.state == "running" else None
     return held.progress if held and held.progress is not None else standing.progress
-
-
-def slim(fact: LinkEvent) -> LinkEvent:
-    """The fact without more of a job's result than a screen shows."""
-    if not isinstance(fact, Received) or not isinstance(fact.data, JobStanding):
-        return fact
-    if fact.data.result is None:
-        return fact
-    text = msgspec.json.encode(fact.data.result)
-    if len(text) <= RESULT_BYTES_KEPT:
-        return fact
-    kept = text[:RESULT_BYTES_KEPT].decode("utf-8", "ignore")
-    cut = f"{kept} ... the first {RESULT_BYTES_KEPT} of {len(text)} bytes"
-    return dataclasses.replace(fact, data=msgspec.structs.replace(fact.data, result=cut))
-
-
-def result_text(standing: JobStanding) -> str:
-    """A result as JSON, or, where only its beginning was kept, as that.
-
-    >>> from rackberry.messages import JobStanding
-    >>> result_text(JobStanding(job="j-1", state="done", handler="primes", reason="", submitter="",
-    ...     submitted_ms=0, changed_ms=0, result={"primes": 168}))
-    '{"primes":168}'
-    """
-    if isinstance(standing.result, str) and len(standing.result) > RESULT_BYTES_KEPT // 2:
-        return standing.result
-    return msgspec.json.encode(standing.result).decode()
 
 
 def free_slots(slots: int, running: Iterable[Running]) -> int:

@@ -103,3 +103,47 @@ class JobScreen(PageScreen):
         Binding("m", "app.raw", "raw MQTT"),
         Binding("Y", "app.copy_command", "copy as command"),
     ]
+
+
+class PlanScreen(PageScreen):
+    """What would be done; enter agrees to it."""
+
+    HINT = "enter does it  Y command  esc leaves it"
+    BINDINGS = [
+        Binding("escape,q", "dismiss", "leave it"),
+        Binding("enter", "go", "do it"),
+        Binding("plus,equals_sign", "longer(1)", show=False),
+        Binding("minus", "longer(-1)", show=False),
+        Binding("Y", "copy_line", "copy as command"),
+    ]
+
+    def __init__(
+        self,
+        make: Make,
+        known: dict[str, Style],
+        go: Callable[[], None],
+        command: Callable[[], str],
+        longer: Callable[[int], None] | None = None,
+    ) -> None:
+        super().__init__(make, known)
+        self._go = go
+        self._command = command
+        self._longer = longer
+        if longer is not None:
+            self.HINT = f"+ - time  {self.HINT}"
+
+    def action_go(self) -> None:
+        """Agree."""
+        self.dismiss()
+        self._go()
+
+    def action_longer(self, step: int) -> None:
+        """Give more or less time."""
+        if self._longer is not None:
+            self._longer(step)
+            self.renew()
+
+    def action_copy_line(self) -> None:
+        """The command line that does the same."""
+        self.app.copy_to_clipboard(self._command())
+        self.app.notify(f"copied: {self._command()}", markup=False)
