@@ -304,7 +304,7 @@ class Board(App[None]):
 
     def _rack_title(self, shown: int) -> str:
         model = self.shown.model
-        racks = list(dict.fromkeys(view.rack for view in model.in_order()))
+        racks = model.racks()
         if not model.nodes:
             return "waiting for the rack" if model.connected else "no rack yet"
         title = f"rack {clean(racks[0]) or '-'}" if len(racks) == 1 else f"{len(racks)} racks"
