@@ -23,6 +23,7 @@ import msgspec
 
 from rackberry import topics
 from rackberry.messages import (
+    JobStanding,
     LedReport,
     MasterEvent,
     MasterHealth,
@@ -39,6 +40,7 @@ from rackberry.messages import (
 )
 from rackberry.ports import CaughtUp, Cleared, LinkDown, LinkEvent, LinkUp, Received, Refused
 from rackberry.states import Liveness
+from rackberry_tui.jobview import Jobs
 from rackberry_tui.nodeview import NodeView, SensorView
 from rackberry_tui.text import clean
 
@@ -89,6 +91,7 @@ class RackModel:
 
     def __init__(self) -> None:
         self.nodes: dict[str, NodeView] = {}
+        self.jobs = Jobs()
         self.events: deque[MasterEvent] = deque(maxlen=EVENTS_MAX)
         self.replies: deque[Reply | tuple[str, NodeReply]] = deque(maxlen=REPLIES_MAX)
         self.master: MasterState | None = None
@@ -112,6 +115,7 @@ class RackModel:
         self._told: dict[tuple[int, int, int], None] = {}
         self._master_ahead_ms: int | None = None
         self._order: list[NodeView] | None = None
+        self._racks: list[str] = []
 
     # --- facts ------------------------------------------------------------------------------------
 
@@ -159,6 +163,8 @@ class RackModel:
                 self._add_events(data.events)
             case Reply():
                 self.replies.append(data)
+            case JobStanding():
+                self.jobs.take(fact.address.first, data)
 
     def _view(self, node: str) -> NodeView | None:
         view = self.nodes.get(node)
@@ -169,7 +175,6 @@ class RackModel:
 
     def _on_node(self, view: NodeView, fact: Received, now: float) -> None:
         data = fact.data
-        view.pictured += 1
         match data:
             case NodeHealth():
                 view.health = data
@@ -195,6 +200,7 @@ class RackModel:
                 _keep(view.last_edge, fact, data)
             case NodeReply():
                 self.replies.append((view.node, data))
+        view.see()
 
     def _add_events(self, events: Iterable[MasterEvent]) -> None:
         # Known by what it is and not by "newer than the last": a master that lost its memory counts
@@ -212,14 +218,22 @@ class RackModel:
         if event.address.route is topics.MASTER_VERDICT:
             self.nodes.pop(event.address.first, None)  # the master forgot the node
             self._order = None
+        elif event.address.route is topics.MASTER_JOB:
+            self.jobs.drop(event.address.first)
 
     # --- questions --------------------------------------------------------------------------------
 
     def in_order(self) -> list[NodeView]:
-        """All nodes in physical order: rack, slot, name."""
+        """All nodes in physical order: rack, slot, name. The same list until a node comes, goes or moves."""
         if self._order is None:
             self._order = sorted(self.nodes.values(), key=lambda view: view.place)
+            self._racks = list(dict.fromkeys(view.rack for view in self._order))
         return self._order
+
+    def racks(self) -> list[str]:
+        """The names of the racks, in order."""
+        self.in_order()
+        return self._racks
 
     def master_silent_s(self, now: float) -> float | None:
         """Seconds for which the master could have been heard and was not; None without a link.
@@ -251,10 +265,11 @@ class RackModel:
 
     def since_s(self, view: NodeView, wall_ms: int) -> float | None:
         """How long the node's liveness has been what it is, in seconds."""
-        if view.verdict is None:
-            return None
-        master_now_ms = wall_ms + (self._master_ahead_ms or 0)
-        return max(0.0, (master_now_ms - view.verdict.since_ms) / 1000)
+        return None if view.verdict is None else self.ago_s(view.verdict.since_ms, wall_ms)
+
+    def ago_s(self, at_ms: int, wall_ms: int) -> float:
+        """How long ago something was that the master wrote down, by the master's clock, in seconds."""
+        return max(0.0, (wall_ms + (self._master_ahead_ms or 0) - at_ms) / 1000)
 
     def seems_cut_off(self, view: NodeView, now: float) -> bool:
         """True for a node that the master holds alive but that is not heard here."""
@@ -287,6 +302,7 @@ class RackModel:
         other = RackModel()
         other.__dict__.update(self.__dict__)
         other.nodes = {name: view.copy() for name, view in self.nodes.items()}
+        other.jobs = self.jobs.copy()
         other.events = self.events.copy()
         other.replies = self.replies.copy()
         other.refused = dict(self.refused)
