@@ -20,6 +20,7 @@ OK, ERROR, USAGE, DEGRADED, NOT_AUTHORISED, UNREACHABLE, TIMED_OUT, INTERRUPTED 
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("show", "A live rack of seven Pis on this machine."),
     "top": ("show", "The rack on a full screen, live."),
+    "record": ("tape", "Record what the rack says, to be played with top --replay."),
     "status": ("status", "The rack at a glance."),
     "nodes": ("status", "All nodes, a line each."),
     "node": ("status", "Everything about one node."),
