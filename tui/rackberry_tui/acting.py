@@ -32,7 +32,7 @@ class Acting(Viewing):
         """
         words = ""
         if self.read_only:
-            words = "this screen is read-only: start it without --read-only to ask"
+            words = self.read_only
         elif not self.moment.live.connected:
             words = "the broker is away: nothing can be asked"
         elif not self.moment.is_live:

@@ -25,7 +25,7 @@ from rackberry_tui.jobpages import brief_life, job_page
 from rackberry_tui.model import NodeView
 from rackberry_tui.moment import Moment, Shown
 from rackberry_tui.pages import node_detail
-from rackberry_tui.paint import Look
+from rackberry_tui.paint import Line, Look
 from rackberry_tui.screens import PageScreen
 from rackberry_tui.selection import ORDERS, Filter
 from rackberry_tui.source import Source
@@ -47,6 +47,7 @@ PAINT_HZ = 4
 SIDE_AND_JOBS_CELLS = 150  # from here on there is room for both
 URGENT_S = 0.1  # between two paintings of what cannot wait
 URGENT = (Verdict, MasterEvent)
+READ_ONLY = "this screen is read-only: start it without --read-only to ask"
 OFFLINE_HINT = " OFFLINE: the last that was known; nothing can be asked   ? help  q leave"
 PAST_HINT = " t 10 s back  , . one second  < > a minute  esc now   ? help"
 FROZEN_HINT = " FROZEN: the rack goes on, this picture does not   p or esc lets it go on"
@@ -79,7 +80,8 @@ class Board(App[None]):
         self.job_order = "state"
         self.marked: frozenset[str] = frozenset()
         self.marked_jobs: frozenset[str] = frozenset()
-        self.read_only = read_only
+        self.read_only = READ_ONLY if read_only else ""
+        """Why nothing can be asked here, in words; empty when it can."""
         self.event: MasterEvent | None = None
         """The event that the cursor is on; None for the newest, whichever that is."""
         self.job = ""
@@ -177,14 +179,13 @@ class Board(App[None]):
 
     def drain(self) -> None:
         """Take facts in; paint at once only what cannot wait."""
-        now, wall_ms = self.clock.now(), self.clock.wall_ms()
         for event in self.source.poll():
-            self.moment.take(event, now, wall_ms)
+            self.moment.take(event, self.clock.now(), self.clock.wall_ms())
             if isinstance(event, Received):
                 self._urgent = self._urgent or isinstance(event.data, URGENT)
             elif isinstance(event, LinkUp | LinkDown):
                 self._urgent = True
-        if self._urgent and now - self._painted_s >= URGENT_S:
+        if self._urgent and self.clock.now() - self._painted_s >= URGENT_S:
             self.paint()
 
     # --- paint out --------------------------------------------------------------------------------
@@ -304,7 +305,7 @@ class Board(App[None]):
 
     def _rack_title(self, shown: int) -> str:
         model = self.shown.model
-        racks = list(dict.fromkeys(view.rack for view in model.in_order()))
+        racks = model.racks()
         if not model.nodes:
             return "waiting for the rack" if model.connected else "no rack yet"
         title = f"rack {clean(racks[0]) or '-'}" if len(racks) == 1 else f"{len(racks)} racks"
@@ -361,10 +362,11 @@ class Board(App[None]):
         asked = [ask_line(ask, now, cells) for ask in self.asks.shown(now)[-3:]]
         self.lines("asks").set_class(bool(asked), "-shown")
         self.lines("asks").show(asked)
+        self.lines("hints").show([self.hint(look, cells)])
+
+    def hint(self, look: Look, cells: int) -> Line:
+        """The lowest line: the keys that matter here."""
         if not self.moment.is_live:
             text = FROZEN_HINT if self.shown.words == "FROZEN" else PAST_HINT
-            self.lines("hints").show([[(fit(text, cells), "alarm")]])
-        elif not look.online:
-            self.lines("hints").show([[(fit(OFFLINE_HINT, cells), "dim")]])
-        else:
-            self.lines("hints").show([hints(self.view, cells)])
+            return [(fit(text, cells), "alarm")]
+        return hints(self.view, cells) if look.online else [(fit(OFFLINE_HINT, cells), "dim")]

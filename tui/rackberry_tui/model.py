@@ -115,6 +115,7 @@ class RackModel:
         self._told: dict[tuple[int, int, int], None] = {}
         self._master_ahead_ms: int | None = None
         self._order: list[NodeView] | None = None
+        self._racks: list[str] = []
 
     # --- facts ------------------------------------------------------------------------------------
 
@@ -174,7 +175,6 @@ class RackModel:
 
     def _on_node(self, view: NodeView, fact: Received, now: float) -> None:
         data = fact.data
-        view.pictured += 1
         match data:
             case NodeHealth():
                 view.health = data
@@ -200,6 +200,7 @@ class RackModel:
                 _keep(view.last_edge, fact, data)
             case NodeReply():
                 self.replies.append((view.node, data))
+        view.see()
 
     def _add_events(self, events: Iterable[MasterEvent]) -> None:
         # Known by what it is and not by "newer than the last": a master that lost its memory counts
@@ -223,10 +224,16 @@ class RackModel:
     # --- questions --------------------------------------------------------------------------------
 
     def in_order(self) -> list[NodeView]:
-        """All nodes in physical order: rack, slot, name."""
+        """All nodes in physical order: rack, slot, name. The same list until a node comes, goes or moves."""
         if self._order is None:
             self._order = sorted(self.nodes.values(), key=lambda view: view.place)
+            self._racks = list(dict.fromkeys(view.rack for view in self._order))
         return self._order
+
+    def racks(self) -> list[str]:
+        """The names of the racks, in order."""
+        self.in_order()
+        return self._racks
 
     def master_silent_s(self, now: float) -> float | None:
         """Seconds for which the master could have been heard and was not; None without a link.

@@ -87,8 +87,8 @@ class NodeView:
     temp_history: History = field(default_factory=History)
     mem_history: History = field(default_factory=History)
     sampled_s: float = float("-inf")
-    pictured: int = 0
-    """Counts what changed here, so that a painter can tell whether a drawn tile still holds."""
+    lamp: Light = Light.STALE
+    """What it is drawn with. Kept and not asked for each time: a thousand are counted four times a second."""
 
     @property
     def light(self) -> Light:
@@ -105,21 +105,20 @@ class NodeView:
         """The attempts that it holds, by its newest heartbeat; none when it is gone."""
         return self.health.running if self.health is not None and not self.is_gone else ()
 
-    @property
-    def is_busy(self) -> bool:
-        """Well, and at work."""
-        return self.light is Light.READY and any(held.stage == "running" for held in self.running)
+    def see(self) -> None:
+        """Work out what it is drawn with: identify lies over everything, work over ready."""
+        if any(report.shows is Light.IDENTIFY for report in self.leds.values()):
+            self.lamp = Light.IDENTIFY
+        elif self.light is Light.READY and any(held.stage == "running" for held in self.running):
+            self.lamp = Light.BUSY
+        else:
+            self.lamp = self.light
 
     @property
     def slots(self) -> str:
         """Slots in use of how many; empty for a node that takes no work, or is gone."""
         slots = self.info.slots if self.info is not None and not self.is_gone else 0
         return f"{len(self.running)}/{slots}" if slots else ""
-
-    @property
-    def identifying(self) -> bool:
-        """Somebody is looking for this node."""
-        return any(report.shows is Light.IDENTIFY for report in self.leds.values())
 
     @property
     def place(self) -> tuple[str, int, str]:

@@ -7,6 +7,7 @@ span is as wide as it is meant to be, whatever a node calls itself.
 """
 
 import datetime
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -56,11 +57,7 @@ def clock_time(at_ms: int, form: str = "%H:%M:%S") -> str:
 
 def light_of(view: NodeView, look: Look) -> Light:
     """The light to draw a node with: identify lies over everything, old news under it."""
-    if not look.online:
-        return Light.STALE
-    if view.identifying:
-        return Light.IDENTIFY
-    return Light.BUSY if view.is_busy else view.light
+    return view.lamp if look.online else Light.STALE
 
 
 def is_lit(view: NodeView, look: Look) -> bool:
@@ -103,7 +100,7 @@ def _state(view: NodeView) -> str:
         return str(verdict.condition)
     if verdict.scheduling is not Scheduling.SCHEDULABLE:
         return str(verdict.scheduling)
-    return "busy" if view.is_busy else "ready"
+    return "busy" if view.lamp is Light.BUSY else "ready"
 
 
 def state_for(view: NodeView, look: Look, model: RackModel) -> str:
@@ -305,10 +302,10 @@ def cell(view: NodeView, look: Look, *, selected: bool = False, marked: bool = F
 
 def counts(views: Sequence[NodeView], look: Look) -> dict[Light, int]:
     """How many nodes are drawn with each light, in the order of the LED language."""
-    out = dict.fromkeys(LANGUAGE, 0)
-    for view in views:
-        out[light_of(view, look)] += 1
-    return {light: count for light, count in out.items() if count}
+    if not look.online:
+        return {Light.STALE: len(views)} if views else {}
+    seen = Counter([view.lamp for view in views])
+    return {light: seen[light] for light in LANGUAGE if seen[light]}
 
 
 def bar(

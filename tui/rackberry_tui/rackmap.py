@@ -40,7 +40,7 @@ BLOCK_NODES = 10  # nodes side by side in a rack's block of the heat map
 BLOCK_GAP = 2
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # a key of many dictionaries: itself, not its numbers
 class Place:
     """A rectangle of the picture: a node, a rack's bar, or (`node` empty) a rack's heading."""
 

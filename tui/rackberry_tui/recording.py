@@ -1,4 +1,4 @@
-"""The last hour of the rack, kept in this process, to step back through. Pure.
+"""The last hour of the rack, kept in this process, to step back through; or a whole tape. Pure.
 
 Theory of operation: a `Recorder` is given every fact that the screen takes in. What tells a story
 (verdicts, events, births, links) is kept as it came; what flows (vitals, readings) is thinned, and of
@@ -61,8 +61,11 @@ class Recorder:
     (True, (10.0, 12.0))
     """
 
-    def __init__(self, hour_s: float = HOUR_S, facts_max: int = FACTS_MAX) -> None:
+    def __init__(
+        self, hour_s: float = HOUR_S, facts_max: int = FACTS_MAX, *, thin: bool = True
+    ) -> None:
         self._hour_s = hour_s
+        self._thins = thin
         self._facts_max = facts_max
         self._facts: deque[Kept] = deque()
         self._keyframes: deque[Keyframe] = deque()
@@ -79,7 +82,7 @@ class Recorder:
         kept = Kept(fact, now, wall_ms, now)
         match fact:
             case Received(address=address):
-                if address.route in THINNED:
+                if self._thins and address.route in THINNED:
                     last = self._newest.get(address)
                     if last is not None and now - last.now < self._thin_s:
                         last.until_s = now
@@ -97,7 +100,8 @@ class Recorder:
                 self._forget(address)
             case _:
                 return  # a refused message changes nothing that is drawn
-        if isinstance(fact, Received | Cleared) and fact.address.route is topics.MASTER_JOB:
+        about_job = isinstance(fact, Received | Cleared) and fact.address.route is topics.MASTER_JOB
+        if self._thins and about_job:
             more = (now - self._jobs_s) * JOB_FACTS_HZ
             self._jobs_left, self._jobs_s = min(JOB_FACTS_BURST, self._jobs_left + more), now
             if self._jobs_left < 1:

@@ -4,6 +4,7 @@ Theory of operation: `Source` is what the app knows: poll facts, publish, stop. 
 a broker; tests and replays bring their own.
 """
 
+from collections.abc import Iterable
 from typing import Any, Protocol
 
 from rackberry.clock import SystemClock, new_incarnation, system_random
@@ -59,7 +60,7 @@ class Source(Protocol):
     def start(self) -> None:
         """Begin."""
 
-    def poll(self) -> list[LinkEvent]:
+    def poll(self) -> Iterable[LinkEvent]:
         """The facts since the last call, at most `POLL_MAX`, oldest first; never blocks."""
 
     def publish(self, address: Address, data: Message) -> None:
@@ -122,6 +123,11 @@ class LiveSource:
         while len(out) < POLL_MAX and (event := self._inbox.get(0)) is not None:
             out.append(event)
         return out
+
+    def wait(self, timeout_s: float) -> list[LinkEvent]:
+        """The same, after having waited up to `timeout_s` seconds for the first."""
+        first = self._inbox.get(timeout_s)
+        return [] if first is None else [first, *self.poll()]
 
     def publish(self, address: Address, data: Message) -> None:
         """Send a request or command."""

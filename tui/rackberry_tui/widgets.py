@@ -19,6 +19,7 @@ from textual.scrollbar import ScrollBarRender
 from textual.strip import Strip
 from textual.widget import Widget
 
+from rackberry.language import Light
 from rackberry_tui.model import NodeView, RackModel
 from rackberry_tui.paint import Line, Look, bar, card, cell, heading, label, row, tile
 from rackberry_tui.rackmap import Detail, Place, RackMap, lay_out
@@ -166,8 +167,9 @@ class RackView(ScrollView, can_focus=True, inherit_bindings=False):
         self._look = Look(0.0, 0)
         self._map = RackMap(Detail.CARD, (), {})
         self._laid: tuple[object, ...] = ()
+        self._shown_nodes: list[NodeView] | None = None
         self._drawn: dict[Place, list[Line]] = {}
-        self._pictured: dict[str, tuple[int, bool, bool]] = {}
+        self._pictured: dict[str, tuple[Light, bool, bool]] = {}
         self._styles = styles("dark")
         self.selected = ""
         self._chosen_by_hand = False
@@ -186,9 +188,13 @@ class RackView(ScrollView, can_focus=True, inherit_bindings=False):
         """Show these nodes, in this order; draw what changed."""
         afresh = model is not self._model or look.online != self._look.online
         self._model, self._look = model, look
+        if not afresh and nodes is self._shown_nodes and self._room == self._laid[-2:]:
+            self._redraw()
+            return
+        self._shown_nodes = nodes
         names = [view.node for view in nodes]
         racks = [view.rack for view in nodes]
-        laid = (names, racks, self.scrollable_content_region.size, self.zoom)
+        laid = (names, racks, *self._room)
         if afresh or laid != self._laid:
             self._laid = laid
             self._views = {view.node: view for view in nodes}
@@ -201,6 +207,10 @@ class RackView(ScrollView, can_focus=True, inherit_bindings=False):
             self._lay_out()
             return
         self._redraw()
+
+    @property
+    def _room(self) -> tuple[object, ...]:
+        return (self.scrollable_content_region.size, self.zoom)
 
     def _lay_out(self) -> None:
         racks = [(rack, [view.node for view in views]) for rack, views in self._racks.items()]
@@ -233,7 +243,7 @@ class RackView(ScrollView, can_focus=True, inherit_bindings=False):
         if self.detail is Detail.BAR:
             return True
         view = self._views[place.node]
-        state = (view.pictured, place.node == self.selected, place.node in self.marked)
+        state = (view.lamp, place.node == self.selected, place.node in self.marked)
         if self._pictured.get(place.node) == state:
             return False
         self._pictured[place.node] = state

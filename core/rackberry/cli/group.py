@@ -31,6 +31,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "cancel": ("work", "Give jobs up."),
     "retry": ("work", "Try jobs again."),
     "drain": ("work", "Empty a node in good order."),
+    "record": ("tape", "Record what the rack says, to be played with top --replay."),
     "cordon": ("control", "Give a node no new work."),
     "uncordon": ("control", "Let a node work again."),
     "identify": ("control", "Blink a node's LEDs until its button is pressed."),

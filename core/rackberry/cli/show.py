@@ -1,6 +1,7 @@
 """The full screen, and a rack to look at: top and demo."""
 
 import os
+from pathlib import Path
 
 import click
 
@@ -15,10 +16,26 @@ from rackberry_tui.start import before_imports
 @click.command()
 @click.option("--read-only", is_flag=True, help="Look, but ask for nothing.")
 @click.option("--theme", type=click.Choice(["dark", "light", "ansi"]), default="dark")
+@click.option(
+    "--replay",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Play a recording of rackberry record instead.",
+)
+@click.option(
+    "--speed",
+    type=click.FloatRange(0.01, 100),
+    metavar="X",
+    help="Of a recording: 0.01 to 100 times the time it took.",
+)
 @shared
 @click.pass_context
-def top(ctx: click.Context, read_only: bool, theme: str) -> int:
+def top(
+    ctx: click.Context, read_only: bool, theme: str, replay: Path | None, speed: float | None
+) -> int:
     """The rack on a full screen, live. Leave it with q; ? explains the keys."""
+    if speed is not None and replay is None:
+        raise CommandError("--speed is for recordings: name one with --replay FILE", USAGE)
     if not is_terminal():
         raise CommandError(
             "the screen needs a terminal; rackberry status shows the rack as text", USAGE
@@ -26,7 +43,7 @@ def top(ctx: click.Context, read_only: bool, theme: str) -> int:
     options = options_of(ctx)
     if not options.color:
         os.environ["NO_COLOR"] = "1"  # read by Textual when it is imported
-    settings = broker_settings(options)
+    settings = BrokerSettings() if replay else broker_settings(options)
     before_imports(tls=bool(settings.ca_file))
     try:
         from rackberry_tui.app import run
@@ -34,8 +51,21 @@ def top(ctx: click.Context, read_only: bool, theme: str) -> int:
         raise CommandError(
             f"the screen is not installed ({error.name}).  In a checkout of it, type:  pip install '.[tui]'"
         ) from None
+    if replay is not None:
+        return _play(replay, speed or 1.0, options, theme)
     leave_with_terminal()
     return run(settings, ascii_only=options.ascii, theme=theme, read_only=read_only)
+
+
+def _play(tape: Path, speed: float, options: Options, theme: str) -> int:
+    from rackberry_tui.replay import run_tape
+    from rackberry_tui.tape import TapeError
+
+    leave_with_terminal()
+    try:
+        return run_tape(tape, speed=speed, ascii_only=options.ascii, theme=theme)
+    except TapeError as error:
+        raise CommandError(f"{tape}: {error}") from None
 
 
 @click.command()
