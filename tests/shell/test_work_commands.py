@@ -246,7 +246,7 @@ def test_a_drain_says_its_plan_and_empties_the_node(say: Say) -> None:
     code, out, _ = say("drain", "node-1", "--deadline", "0.5", "--wait")
     assert code == 0
     assert out.endswith("node-1 is drained\n")
-    assert told(say, job)["state"] == "waiting"
+    until(lambda: told(say, job)["state"] == "waiting")
     until(lambda: "node-1 (drained)" in told(say, job)["reason"])
     assert say("uncordon", "node-1")[0] == 0
     until(lambda: told(say, job)["state"] == "running")
