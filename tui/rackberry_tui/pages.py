@@ -116,6 +116,14 @@ def _led_lines(view: NodeView, cells: int) -> list[Line]:
                 words = f"{clean(name, 12)} last showed {report.shows}; nobody can tell now"
             out += _told("LED", words, cells, "stale")
             continue
+        if report.points_at_slot is not None:
+            words = (
+                f"{clean(name, 12)} points at slot {report.points_at_slot}: shows {report.shows}"
+            )
+            out += _told("LED", words, cells, "warn" if report.error else "plain")
+            if report.error:
+                out += _told("", clean(report.error), cells, "warn")
+            continue
         agrees = report.shows in {view.light, Light.IDENTIFY, Light.BUSY} and not report.error
         blink = LANGUAGE[report.shows].blink
         words = f"{clean(name, 12)} shows {report.shows}"

@@ -64,7 +64,7 @@ def is_lit(view: NodeView, look: Look) -> bool:
     """Whether the node's status light is in a bright phase just now."""
     light = light_of(view, look)
     for report in view.leds.values():
-        if report.shows is not light:
+        if report.shows is not light or report.points_at_slot is not None:
             continue
         for palette in LANGUAGE[light].patterns.values():
             if set(palette) == set(report.patterns):
@@ -137,6 +137,7 @@ _KINDS = {
     "motion": ("motion", "still"),
     "leak": ("wet", "dry"),
     "smoke": ("smoke", "clear"),
+    "relay": ("on", "off"),
 }
 
 
