@@ -41,7 +41,8 @@ from rackberry_tui.jobpages import brief_life, job_page, job_why_page
 from rackberry_tui.jobpaint import JOB_ORDERS, job_head, job_row, work_lines
 from rackberry_tui.model import NodeView, status_document
 from rackberry_tui.moment import Moment
-from rackberry_tui.pages import event_page, node_page, raw_page, why_page
+from rackberry_tui.nodepage import node_page
+from rackberry_tui.pages import event_page, raw_page, why_page
 from rackberry_tui.paint import Line, Look, bar, card, cell, heading, label, row, tile
 from rackberry_tui.scripted import Script, fleet, seven
 from rackberry_tui.selection import ORDERS, Filter

@@ -11,7 +11,8 @@ from rackberry.states import Liveness
 from rackberry_tui.asks import ANSWER_S, Ask, Asks, Stage
 from rackberry_tui.model import RackModel
 from rackberry_tui.moment import Moment
-from rackberry_tui.pages import node_page, why_page
+from rackberry_tui.nodepage import node_page
+from rackberry_tui.pages import why_page
 from rackberry_tui.paint import Look, bar, card, cell, heading, label, row, tile, wrap
 from rackberry_tui.rackmap import SIZES, Detail, lay_out
 from rackberry_tui.recording import KEYFRAME_S, Recorder

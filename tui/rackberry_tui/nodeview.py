@@ -107,7 +107,8 @@ class NodeView:
 
     def see(self) -> None:
         """Work out what it is drawn with: identify lies over everything, work over ready."""
-        if any(report.shows is Light.IDENTIFY for report in self.leds.values()):
+        own = (report for report in self.leds.values() if report.points_at_slot is None)
+        if any(report.shows is Light.IDENTIFY for report in own):
             self.lamp = Light.IDENTIFY
         elif self.light is Light.READY and any(held.stage == "running" for held in self.running):
             self.lamp = Light.BUSY

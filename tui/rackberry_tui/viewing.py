@@ -7,7 +7,8 @@ chosen job or the chosen node is decided in one place, `on_job`.
 
 from rackberry_tui.board import Board
 from rackberry_tui.jobpages import job_page, job_why_page
-from rackberry_tui.pages import event_page, help_page, node_detail, node_page, raw_page, why_page
+from rackberry_tui.nodepage import node_detail, node_page
+from rackberry_tui.pages import event_page, help_page, raw_page, why_page
 from rackberry_tui.paint import Line
 from rackberry_tui.rackmap import Detail
 from rackberry_tui.screens import JobScreen, NodeScreen, PageScreen
