@@ -214,7 +214,7 @@ def draw(moment: Moment, look: Look, cells: int, chance: random.Random) -> None:
         at_most(work_lines(view, look, model, cells), cells)
     for event in list(model.events)[-3:]:
         check([event_line(event, look, wide)], wide)
-        at_most(event_page(event, look, wide), wide)
+        at_most(event_page(event, model, look, wide), wide)
     for order in ORDERS.values():
         sorted(model.in_order(), key=order)
     for view in model.in_order():

@@ -22,10 +22,12 @@ from rackberry_tui.paint import (
     vital_words,
     wrap,
 )
-from rackberry_tui.text import age, clean, fit, size, spark
+from rackberry_tui.text import age, clean, fit, size, spark, trend
 
 FIELD = 8  # cells of a field's name, wide enough for "machine "
 EVENTS_SHOWN = 20
+TREND_CELLS = 12
+TREND_FROM_CELLS = 70
 
 ABSENCES = {
     Absence.SCREEN: "this screen lost the broker: the node may be fine",
@@ -90,7 +92,11 @@ def _sensor_lines(view: NodeView, look: Look, cells: int) -> list[Line]:
         ]
         if cells >= 30:
             line.append((f"{heard:>7} ", "dim"))
-        if cells >= 42:
+        if cells >= TREND_FROM_CELLS:
+            bars = trend(list(sensor.history), TREND_CELLS, ascii_only=look.ascii)
+            line.append((bars + " ", "stale" if bad or view.is_gone else "plain"))
+            line.append((clean(wired.get(name, ""), max(2, cells - 43)), "dim"))
+        elif cells >= 42:
             line.append((clean(wired.get(name, ""), cells - 29), "dim"))
         out.append(line)
         if bad:

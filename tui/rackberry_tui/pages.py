@@ -4,24 +4,22 @@ Theory of operation: a page is a list of lines for a given width. A why page alw
 a verdict that cannot be checked teaches nothing.
 """
 
+import re
 from collections.abc import Sequence
 
 from rackberry.language import LANGUAGE
 from rackberry.messages import MasterEvent, Verdict
 from rackberry.states import Scheduling
-from rackberry_tui.frame import event_sign
+from rackberry_tui.frame import event_line, event_sign
+from rackberry_tui.jobpaint import job_sign
 from rackberry_tui.lessons import event_lesson, lesson
-from rackberry_tui.model import NodeView
-from rackberry_tui.paint import (
-    Line,
-    Look,
-    clock_time,
-    state_words,
-    wrap,
-)
-from rackberry_tui.text import clean, fit
+from rackberry_tui.model import NodeView, RackModel
+from rackberry_tui.paint import Line, Look, clock_time, light_of, state_for, state_words, wrap
+from rackberry_tui.text import age, clean, fit
 
 RAW_CHARS_MAX = 4000
+NEAR_S = 5  # events so near have perhaps one cause
+NEAR_MAX = 6
 
 
 # --- why ------------------------------------------------------------------------------------------
@@ -85,21 +83,52 @@ def _work_lines(verdict: Verdict, cells: int) -> list[Line]:
     return [[], *wrap(f"It is given no new work ({verdict.scheduling}): {why}.", cells)]
 
 
-def event_page(event: MasterEvent, look: Look, cells: int) -> list[Line]:
-    """An event whole: what happened, the rule, what comes next, the numbers, the lesson."""
+def event_page(event: MasterEvent, model: RackModel, look: Look, cells: int) -> list[Line]:
+    """An event whole: what happened, the rule, what came of it, what else happened then, the lesson."""
     glyph, style = event_sign(event, look)
     at = clock_time(event.at_ms, "%Y-%m-%d %H:%M:%S")
+    ago = age(model.ago_s(event.at_ms, look.at_ms))
+    number = f"event {event.number} of term {event.term}, {ago} ago"
     lines: list[Line] = [
-        [(f"{glyph} ", style), (f"{at}  event {event.number} of term {event.term}", "dim")],
+        [(f"{glyph} ", style), (fit(f"{at}  {number}", max(1, cells - 2)), "dim")],
         *wrap(clean(event.words), cells, "bold"),
     ]
     if event.why:
         lines += [[], [("rule, and what happens next", "dim")], *wrap(clean(event.why), cells)]
     if event.data:
         lines += [[], [("numbers", "dim")], *_data_lines(event.data, cells)]
+    if now := _now_lines(event, model, look, cells):
+        lines += [[], [("how that is now", "dim")], *now]
+    if others := _others(event, model):
+        lines += [[], [("what else happened then", "dim")]]
+        lines += [event_line(other, look, cells) for other in others]
     if said := event_lesson(event.kind):
         lines += [[], [("lesson", "dim")], *wrap(said, cells)]
     return lines
+
+
+def _now_lines(event: MasterEvent, model: RackModel, look: Look, cells: int) -> list[Line]:
+    """The node that an event is about, and the jobs that it names, as they are now."""
+    lines: list[Line] = []
+    if (view := model.nodes.get(event.node)) is not None:
+        words = f"{clean(view.node)} is {state_for(view, look, model)}"
+        lines += wrap(words, cells, str(light_of(view, look)))
+    named = re.findall(r"[a-z0-9][a-z0-9-]*", f"{event.words} {event.why}")
+    jobs = [model.jobs.known[name] for name in dict.fromkeys(named) if name in model.jobs.known]
+    for job in jobs[:NEAR_MAX]:
+        glyph, style = job_sign(job.state, look)
+        text = fit(f" {clean(job.job)} is {job.state}: {clean(job.reason)}", max(1, cells - 1))
+        lines.append([(glyph, style), (text, "plain")])
+    return lines
+
+
+def _others(event: MasterEvent, model: RackModel) -> list[MasterEvent]:
+    near = [
+        other
+        for other in model.events
+        if other is not event and abs(other.at_ms - event.at_ms) <= 1000 * NEAR_S
+    ]
+    return sorted(near, key=lambda other: abs(other.at_ms - event.at_ms))[:NEAR_MAX]
 
 
 def raw_page(messages: Sequence[tuple[str, bytes]], cells: int) -> list[Line]:
