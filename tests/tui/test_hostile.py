@@ -41,7 +41,8 @@ from rackberry_tui.jobpages import brief_life, job_page, job_why_page
 from rackberry_tui.jobpaint import JOB_ORDERS, job_head, job_row, work_lines
 from rackberry_tui.model import NodeView, status_document
 from rackberry_tui.moment import Moment
-from rackberry_tui.pages import event_page, node_page, raw_page, why_page
+from rackberry_tui.nodepage import node_page
+from rackberry_tui.pages import event_page, raw_page, why_page
 from rackberry_tui.paint import Line, Look, bar, card, cell, heading, label, row, tile
 from rackberry_tui.scripted import Script, fleet, seven
 from rackberry_tui.selection import ORDERS, Filter
@@ -213,7 +214,7 @@ def draw(moment: Moment, look: Look, cells: int, chance: random.Random) -> None:
         at_most(work_lines(view, look, model, cells), cells)
     for event in list(model.events)[-3:]:
         check([event_line(event, look, wide)], wide)
-        at_most(event_page(event, look, wide), wide)
+        at_most(event_page(event, model, look, wide), wide)
     for order in ORDERS.values():
         sorted(model.in_order(), key=order)
     for view in model.in_order():
@@ -269,6 +270,9 @@ async def test_the_screen_itself_stands_hostile_names_and_words(size):
             ("2",),
             ("3",),
             ("enter",),
+            ("s",),
+            ("s", "enter"),
+            ("1", "d"),
             ("4",),
             ("w",),
             ("5",),

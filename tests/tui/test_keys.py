@@ -158,6 +158,80 @@ async def test_why_explains_an_event_and_enter_opens_its_node():
         assert bench.chosen == "node-3"
 
 
+async def test_an_event_s_page_tells_what_came_of_it_and_leads_on():
+    bench = Bench()
+    async with bench.app.run_test(size=(120, 40)) as pilot:
+        bench.warm()
+        bench.wait(30)
+        event = bench.script.event("node-2", "job-failed", "warn", "j-109 (hash) failed: memory")
+        bench.take(bench.script.tell(event))
+        bench.wait(20)
+        await press(bench, pilot, "4", "w")
+        for words in (
+            "node-2 is warn",
+            "j-109 is failed: memory on node-5",
+            "is given up",
+            "20 s ago",
+        ):
+            assert bench.shows(words), words
+        bench.take(bench.script.tell(bench.script.event("node-1", "edge", "info", "later")))
+        assert bench.shows("j-109 is failed")  # the page stays with its event
+        await press(bench, pilot, "right_square_bracket")
+        assert bench.shows("later")
+        await press(bench, pilot, "left_square_bracket", "left_square_bracket")
+        assert bench.shows("node-4 is suspect: three heartbeats missed")
+        await press(bench, pilot, "right_square_bracket", "t")
+        assert bench.app.screen is bench.app.default_screen
+        assert bench.shows("REWOUND 20 s")
+        await press(bench, pilot, "escape", "w", "enter")
+        assert isinstance(bench.app.screen, NodeScreen)
+        assert bench.chosen == "node-2"
+
+
+async def test_events_are_copied_as_text_and_as_a_command():
+    bench = Bench()
+    async with bench.app.run_test(size=(120, 40)) as pilot:
+        bench.warm()
+        await press(bench, pilot, "4", "up", "y")
+        assert "node-3 is dead: silent for 2.5 s" in bench.app.clipboard
+        await press(bench, pilot, "Y")
+        assert bench.app.clipboard == "rackberry events --broker 127.0.0.1:1883"
+
+
+async def test_a_node_s_page_draws_its_light_beside_what_is_wanted():
+    bench = Bench()
+    async with bench.app.run_test(size=(120, 40)) as pilot:
+        bench.warm()
+        bench.app.query_one(RackView).choose("node-2")
+        await press(bench, pilot, "enter")
+        assert bench.shows("wanted warn, amber 1 Hz: they agree")
+        assert bench.shows("▄▄▄▄▄     ▄▄▄▄▄       the next 2 s")
+        bench.wait(0.5)  # half a period later it begins dark
+        await settle(pilot)
+        assert bench.shows("     ▄▄▄▄▄     ▄▄▄▄▄  the next 2 s")
+        bench.take([bench.script.led("node-2", Light.READY)])
+        await settle(pilot)
+        assert bench.shows("they do NOT agree")
+        for words in (
+            "rack A, slot 3",
+            "4 cores, 4.0 GiB",
+            "hash, primes, relay",
+            "beats each 0.5 s",
+        ):
+            assert bench.shows(words), words
+
+
+async def test_sensors_have_trends():
+    bench = Bench()
+    async with bench.app.run_test(size=(120, 40)) as pilot:
+        bench.warm(60)
+        await press(bench, pilot, "5")
+        row = next(line for line in bench.text() if "chew-pi" in line and "air" in line)
+        assert "▁" in row
+        assert "█" in row
+        bench.check_width()
+
+
 async def test_the_newest_event_is_followed_until_the_cursor_is_moved():
     bench = Bench()
     async with bench.app.run_test(size=(80, 24)) as pilot:

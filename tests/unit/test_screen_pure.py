@@ -8,10 +8,12 @@ from rackberry.language import Light
 from rackberry.messages import NodeReply, Reply
 from rackberry.ports import CaughtUp, Cleared, LinkDown, LinkUp
 from rackberry.states import Liveness
+from rackberry_tui.app import RackApp
 from rackberry_tui.asks import ANSWER_S, Ask, Asks, Stage
 from rackberry_tui.model import RackModel
 from rackberry_tui.moment import Moment
-from rackberry_tui.pages import node_page, why_page
+from rackberry_tui.nodepage import node_page
+from rackberry_tui.pages import KEYS, why_page
 from rackberry_tui.paint import Look, bar, card, cell, heading, label, row, tile, wrap
 from rackberry_tui.rackmap import SIZES, Detail, lay_out
 from rackberry_tui.recording import KEYFRAME_S, Recorder
@@ -358,3 +360,13 @@ def test_the_lesson_of_a_death_is_that_of_what_killed_it():
     by_will = page_of(script.verdict("n", 1, Liveness.DEAD, rule="expiry", since_s=0.8))
     assert "bury more" in " ".join(by_silence.split())
     assert "last will" in " ".join(by_will.split())
+
+
+def test_every_key_is_in_the_help():
+    said = " ".join(keys for keys, _ in KEYS).split()
+    names = {"slash": "/", "exclamation_mark": "!", "plus": "+", "minus": "-", "colon": ":"}
+    names |= {"comma": ",", "full_stop": ".", "less_than_sign": "<", "greater_than_sign": ">"}
+    for binding in RackApp.BINDINGS:
+        key = binding.key.split(",")[0]
+        if binding.description and binding.description != "help":
+            assert names.get(key, key) in said or key in {"enter"}, binding

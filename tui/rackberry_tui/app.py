@@ -197,10 +197,10 @@ class RackApp(Acting):
         """Go back in time: by some seconds, or to the chosen event."""
         now, wall_ms = self.clock.now(), self.clock.wall_ms()
         if self.view == "events" and self.event is not None and self.moment.is_live:
-            self.moment.go_to(now - (wall_ms - self.event.at_ms) / 1000, now, wall_ms)
+            self.go_to_event()
         else:
             self.moment.step(seconds, now, wall_ms)
-        self.paint()
+            self.paint()
 
     def action_step(self, seconds: float) -> None:
         """Go on in the past that is shown."""

@@ -26,6 +26,8 @@ from rackberry_tui.model import NodeView
 from rackberry_tui.moment import Moment, Shown
 from rackberry_tui.pages import node_detail
 from rackberry_tui.paint import Line, Look
+from rackberry_tui.nodepage import node_detail
+from rackberry_tui.paint import Look
 from rackberry_tui.screens import PageScreen
 from rackberry_tui.selection import ORDERS, Filter
 from rackberry_tui.source import Source

@@ -21,7 +21,7 @@ from rackberry_tui.paint import (
     state_words,
     vital_words,
 )
-from rackberry_tui.text import age, clean, fit, width
+from rackberry_tui.text import age, clean, fit, trend, width
 
 SEVERITY: dict[str, Light] = {"info": Light.READY, "warn": Light.WARN, "alarm": Light.DEAD}
 GLYPHS = {"info": "·", "warn": "▲", "alarm": "✗"}
@@ -205,41 +205,45 @@ def nodes_row(
     return crop(line, cells)
 
 
-SENSORS_HEAD = "  " + "".join(
-    fit(name, size) + " "
-    for name, size in (
-        ("node", 16),
-        ("sensor", 14),
-        ("value", 16),
-        ("heard", 8),
-        ("wired to, or what is wrong", 30),
-    )
-)
+TREND_CELLS = 12
+TREND_FROM_CELLS = 70  # the width of the table from which trends are drawn
+
+
+def _sensor_sizes(cells: int) -> tuple[int, int, int, int]:
+    """Cells for node, sensor, value and age."""
+    return (16, 14, 16, 8) if cells >= 100 or cells < TREND_FROM_CELLS else (11, 10, 12, 7)
+
+
+def sensors_head(cells: int) -> Line:
+    """The names of the columns that there is room for."""
+    named = zip(("node", "sensor", "value", "heard"), _sensor_sizes(cells), strict=True)
+    names = "".join(fit(name, size) + " " for name, size in named)
+    names += fit("10 minutes", TREND_CELLS) + " " if cells >= TREND_FROM_CELLS else ""
+    return [(fit(f"  {names}wired to, or what is wrong", cells), "dim")]
 
 
 def sensor_row(view: NodeView, name: str, look: Look, cells: int, *, selected: bool) -> Line:
-    """A sensor: value, age, pin, and the fault if it has one."""
+    """A sensor: value, age, trend, pin, and the fault if it has one."""
     sensor = view.sensors[name]
     reading = sensor.reading
     wired = next((s.source for s in view.info.sensors if s.name == name), "") if view.info else ""
     bad = reading.quality != "ok"
+    old = bad or view.is_gone or not look.online
+    of_node, of_name, of_value, of_age = _sensor_sizes(cells)
     heard = age(look.now - sensor.heard_s)
     heard = (">" if look.ascii else "≥") + heard if sensor.retained else heard
     fault = f"{reading.quality}: {clean(reading.error or 'no reason given')}" if bad else ""
-    return crop(
-        [
-            ("> " if selected else "  ", "bold"),
-            (fit(clean(view.node), 16) + " ", "plain"),
-            (fit(clean(name), 14) + " ", "plain"),
-            (
-                fit(sensor_words(view, name), 16) + " ",
-                "stale" if bad or view.is_gone or not look.online else "bold",
-            ),
-            (fit(heard, 8) + " ", "dim"),
-            (fault, "warn") if bad else (clean(wired), "dim"),
-        ],
-        cells,
-    )
+    line: Line = [
+        ("> " if selected else "  ", "bold"),
+        (fit(clean(view.node), of_node) + " ", "plain"),
+        (fit(clean(name), of_name) + " ", "plain"),
+        (fit(sensor_words(view, name), of_value) + " ", "stale" if old else "bold"),
+        (fit(heard, of_age) + " ", "dim"),
+    ]
+    if cells >= TREND_FROM_CELLS:
+        bars = trend(list(sensor.history), TREND_CELLS, ascii_only=look.ascii)
+        line.append((bars + " ", "stale" if old else "plain"))
+    return crop([*line, (fault, "warn") if bad else (clean(wired), "dim")], cells)
 
 
 # --- requests and keys ----------------------------------------------------------------------------
@@ -268,7 +272,7 @@ HINTS = {
     "rack": "enter open  w why  i identify  c cordon  d drain  s submit  ! problems  / find  + - zoom",
     "nodes": "enter open  w why  o order  space mark  c cordon  d drain  / find  ! problems",
     "jobs": "enter open  w why  s submit  x cancel  r retry  o order  ! held, failed  space mark  / find",
-    "events": "w why  enter its node  / find  ! warnings  end newest",
+    "events": "w why  enter its node  t the rack then  / find  ! warnings  end newest  y copy",
     "sensors": "enter its node  / find  ! faults",
 }
 

@@ -19,7 +19,7 @@ from rackberry_tui.jobpaint import (
 from rackberry_tui.jobview import free_slots, held_by, progress_of
 from rackberry_tui.lessons import job_lesson
 from rackberry_tui.model import NodeView, RackModel
-from rackberry_tui.paint import Line, Look, clock_time, light_of, state_words, wrap
+from rackberry_tui.paint import Line, Look, clock_time, light_of, state_words, told, wrap
 from rackberry_tui.slimming import result_text
 from rackberry_tui.text import age, clean, fit
 
@@ -33,10 +33,7 @@ _BROKEN = ("✗", "X")
 
 
 def _told(name: str, text: str, cells: int, style: str = "plain") -> list[Line]:
-    lines = wrap(clean(text), max(10, cells - FIELD), style)
-    return [
-        [(fit(name if index == 0 else "", FIELD), "dim"), *line] for index, line in enumerate(lines)
-    ]
+    return told(name, clean(text), cells, FIELD, style)
 
 
 def job_page(job: JobStanding, model: RackModel, look: Look, cells: int) -> list[Line]:
@@ -100,14 +97,12 @@ def life_lines(job: JobStanding, model: RackModel, look: Look, cells: int) -> li
     if not job.history:
         return []
     first = job.history[0].began_ms
-    # The master's now: what still runs reaches up to it.
-    until = max(
-        first + round(1000 * model.ago_s(first, look.at_ms)),
-        *(attempt.ended_ms or attempt.began_ms for attempt in job.history),
-    )
+    until = max(attempt.ended_ms or attempt.began_ms for attempt in job.history)
+    if job.state in {"running", "waiting"}:  # what still goes on reaches up to the master's now
+        until = max(until, first + round(1000 * model.ago_s(first, look.at_ms)))
     number = job.attempts - len(job.history)
-    told = "" if number <= 0 else f", of {job.attempts} tries the newest {len(job.history)}"
-    lines: list[Line] = [[], [(f"life{told}", "dim")]]
+    more = "" if number <= 0 else f", of {job.attempts} tries the newest {len(job.history)}"
+    lines: list[Line] = [[], [(f"life{more}", "dim")]]
     room = max(8, cells - LANE)
     for offset, attempt in enumerate(job.history, 1):
         name = fit(clean(attempt.node), LANE - 1) + " "
@@ -127,9 +122,9 @@ def brief_life(job: JobStanding, model: RackModel, look: Look, cells: int) -> li
     """Why a job is where it is, and its tries, in the few lines under the table of jobs."""
     glyph, style = job_sign(job.state, look)
     words = f" {clean(job.reason) or job.state}"
-    told = life_lines(job, model, look, cells - 1)[2:]
+    life = life_lines(job, model, look, cells - 1)[2:]
     lines: list[Line] = [[(f" {glyph}", style), (fit(words, max(1, cells - 2)), "plain")]]
-    return lines + [[(" ", "plain"), *line] for line in told]
+    return lines + [[(" ", "plain"), *line] for line in life]
 
 
 def lane(
@@ -189,9 +184,9 @@ def cancel_page(
         if len(lines) == LISTED_MAX < len(jobs):
             lines.append([(f"  and {len(jobs) - LISTED_MAX} more", "dim")])
             break
-    told = "What runs is stopped where it runs, and what it has done is lost"
-    told += f": {age(lost_s)} of work." if lost_s else "."
-    return [*lines, [], *wrap(told, cells), *wrap("What is done stays done.", cells, "dim")]
+    words = "What runs is stopped where it runs, and what it has done is lost"
+    words += f": {age(lost_s)} of work." if lost_s else "."
+    return [*lines, [], *wrap(words, cells), *wrap("What is done stays done.", cells, "dim")]
 
 
 # --- why ------------------------------------------------------------------------------------------

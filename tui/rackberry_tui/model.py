@@ -188,7 +188,9 @@ class RackModel:
                 if view.place != place:
                     self._order = None
             case Reading():
-                _keep(view.sensors, fact, SensorView(data, now, fact.retained))
+                sensor = SensorView(data, now, fact.retained)
+                sensor.follows(view.sensors.get(fact.address.second))
+                _keep(view.sensors, fact, sensor)
             case NodeState():
                 view.state = data
             case NodeInfo():

@@ -21,10 +21,11 @@ from rackberry.messages import (
     Running,
     Verdict,
 )
-from rackberry.states import Liveness
+from rackberry.states import Liveness, Quality
 
 HISTORY_MAX = 120  # samples of a sparkline: two minutes at the default rate of vitals
 SAMPLE_S = 1.0  # between two samples
+TREND_S = 5.0  # between two samples of a sensor: ten minutes in all
 
 
 class History:
@@ -66,6 +67,18 @@ class SensorView:
     heard_s: float
     retained: bool = False
     """The broker kept it for us: it is at least as old as it is here."""
+    history: History = field(default_factory=History)
+    sampled_s: float = float("-inf")
+
+    def follows(self, before: "SensorView | None") -> None:
+        """Take over the past of the reading before, and what it adds to it."""
+        if before is not None:
+            self.history, self.sampled_s = before.history, before.sampled_s
+        value, now = self.reading.value, self.heard_s
+        fresh = self.reading.quality is Quality.OK and not self.retained
+        if isinstance(value, float) and fresh and now - self.sampled_s >= TREND_S:
+            self.history.append(value)
+            self.sampled_s = now
 
 
 @dataclass(slots=True)
@@ -107,7 +120,8 @@ class NodeView:
 
     def see(self) -> None:
         """Work out what it is drawn with: identify lies over everything, work over ready."""
-        if any(report.shows is Light.IDENTIFY for report in self.leds.values()):
+        own = (report for report in self.leds.values() if report.points_at_slot is None)
+        if any(report.shows is Light.IDENTIFY for report in own):
             self.lamp = Light.IDENTIFY
         elif self.light is Light.READY and any(held.stage == "running" for held in self.running):
             self.lamp = Light.BUSY
@@ -159,7 +173,10 @@ class NodeView:
         """A view that stays as this one is now. What it holds is immutable and shared."""
         return dataclasses.replace(
             self,
-            sensors=dict(self.sensors),
+            sensors={
+                name: dataclasses.replace(sensor, history=sensor.history.copy())
+                for name, sensor in self.sensors.items()
+            },
             leds=dict(self.leds),
             last_edge=dict(self.last_edge),
             cpu_history=self.cpu_history.copy(),

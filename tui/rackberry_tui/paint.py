@@ -8,10 +8,11 @@ span is as wide as it is meant to be, whatever a node calls itself.
 
 import datetime
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from rackberry.language import LANGUAGE, Light
+from rackberry.language import LANGUAGE, Light, Pattern
+from rackberry.messages import LedReport
 from rackberry.states import Liveness, Quality, Scheduling
 from rackberry_tui.jobview import running_words
 from rackberry_tui.model import NodeView, RackModel
@@ -60,16 +61,21 @@ def light_of(view: NodeView, look: Look) -> Light:
     return view.lamp if look.online else Light.STALE
 
 
+def pattern_of(report: LedReport) -> Mapping[str, Pattern] | None:
+    """The patterns, by colour, that a light shows; None when the language knows none with its colours."""
+    for palette in LANGUAGE[report.shows].patterns.values():
+        if set(palette) == set(report.patterns):
+            return palette
+    return None
+
+
 def is_lit(view: NodeView, look: Look) -> bool:
     """Whether the node's status light is in a bright phase just now."""
     light = light_of(view, look)
     for report in view.leds.values():
-        if report.shows is not light or report.points_at_slot is not None:
-            continue
-        for palette in LANGUAGE[light].patterns.values():
-            if set(palette) == set(report.patterns):
-                since_s = max(0.0, (look.at_ms - report.since_ms) / 1000)
-                return any(pattern.level(since_s) >= 0.5 for pattern in palette.values())
+        if report.shows is light and (palette := pattern_of(report)) is not None:
+            since_s = max(0.0, (look.at_ms - report.since_ms) / 1000)
+            return any(pattern.level(since_s) >= 0.5 for pattern in palette.values())
     return True
 
 
@@ -378,3 +384,15 @@ def wrap(text: str, cells: int, style: str = "plain", indent: str = "") -> list[
             joined = rest
         current = joined
     return [*lines, [(indent + current, style)]] if current else lines
+
+
+def told(name: str, text: str, cells: int, field: int, style: str = "plain") -> list[Line]:
+    """A field, `field` cells wide, whose text may take more than a line.
+
+    >>> told("why", "it is hot", 10, 4)
+    [[('why ', 'dim'), ('it is hot', 'plain')]]
+    """
+    lines = wrap(text, max(10, cells - field), style)
+    return [
+        [(fit(name if index == 0 else "", field), "dim"), *line] for index, line in enumerate(lines)
+    ]

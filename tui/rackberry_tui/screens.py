@@ -105,6 +105,19 @@ class JobScreen(PageScreen):
     ]
 
 
+class EventScreen(PageScreen):
+    """An event whole, with the ways on from it."""
+
+    HINT = "enter its node  t the rack as it was  y copies  [ ] others  esc"
+    BINDINGS = [
+        Binding("escape,q,w", "dismiss", "close"),
+        Binding("enter", "app.event_node", "its node"),
+        Binding("t", "app.event_moment", "the rack as it was"),
+        Binding("left_square_bracket,h,left", "app.other_event(-1)", "previous"),
+        Binding("right_square_bracket,l,right", "app.other_event(1)", "next"),
+    ]
+
+
 class PlanScreen(PageScreen):
     """What would be done; enter agrees to it."""
 

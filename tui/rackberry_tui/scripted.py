@@ -287,6 +287,9 @@ def beats_of_seven(script: Script) -> Iterator[Received]:
     )
     yield script.beat("node-5", 6 + 2 * wave, 41.0, used=0.28)
     yield script.beat("chew-pi", 34 + 30 * wave, 52.0, used=0.40)
+    if round(now) % 5 == 0:
+        yield script.reading("node-1", "air", 21.6 + wave)
+        yield script.reading("chew-pi", "air", 22.1 + now / 60)
 
 
 def seven(script: Script, *, story: bool = True) -> Iterator[LinkEvent]:

@@ -8,15 +8,18 @@ cleared away, what is left is taken out of its sight, and it works on, on what i
 """
 
 import gc
+import sys
 
 from rackberry.lean import without_openssl
 
+SWITCH_S = 0.001  # for the network thread to let the key through; Python's own is 0.005
 SETTLED_S = 3.0  # after the start: the rack has been read and painted
 
 
 def before_imports(*, tls: bool) -> None:
     """Call it before `rackberry_tui.app` is imported."""
     gc.disable()
+    sys.setswitchinterval(SWITCH_S)
     if not tls:
         without_openssl()
 

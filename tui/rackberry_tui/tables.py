@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from rackberry.messages import JobStanding, MasterEvent
-from rackberry_tui.frame import SENSORS_HEAD, event_line, nodes_head, nodes_row, sensor_row
+from rackberry_tui.frame import event_line, nodes_head, nodes_row, sensor_row, sensors_head
 from rackberry_tui.jobpaint import JOB_ORDERS, job_head, job_row
 from rackberry_tui.model import NodeView, RackModel
 from rackberry_tui.paint import Line, Look
 from rackberry_tui.selection import Filter
-from rackberry_tui.text import fit
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +74,7 @@ def sensors_table(
         return sensor_row(view, name, look, cells, selected=index == at)
 
     title = f"sensors{', ' + filter.about if filter else ''}"
-    return Table(title, rows, at, lambda cells: [(fit(SENSORS_HEAD, cells), "dim")], line)
+    return Table(title, rows, at, sensors_head, line)
 
 
 def events_table(

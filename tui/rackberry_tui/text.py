@@ -158,3 +158,17 @@ def spark(values: list[float], cells: int, top: float = 100.0, *, ascii_only: bo
     bars = _BARS_ASCII if ascii_only else _BARS
     shown = [bars[min(7, max(0, int(value / top * 8)))] for value in values[-cells:]]
     return "".join(shown).rjust(cells)
+
+
+def trend(values: list[float], cells: int, *, ascii_only: bool = False) -> str:
+    """The newest `cells` values as bars between the least and the greatest of them.
+
+    >>> trend([20.0, 20.5, 21.0], 4), trend([5.0, 5.0], 2)
+    (' ▁▄█', '▄▄')
+    """
+    shown = values[-cells:]
+    low, high = (min(shown), max(shown)) if shown else (0.0, 0.0)
+    span = high - low
+    if not 0 < span < float("inf"):
+        return spark([45.0] * len(shown), cells, ascii_only=ascii_only)
+    return spark([99.9 * (v - low) / span for v in shown], cells, ascii_only=ascii_only)

@@ -7,10 +7,11 @@ chosen job or the chosen node is decided in one place, `on_job`.
 
 from rackberry_tui.board import Board
 from rackberry_tui.jobpages import job_page, job_why_page
-from rackberry_tui.pages import event_page, help_page, node_detail, node_page, raw_page, why_page
+from rackberry_tui.nodepage import node_detail, node_page
+from rackberry_tui.pages import event_page, help_page, raw_page, why_page
 from rackberry_tui.paint import Line
 from rackberry_tui.rackmap import Detail
-from rackberry_tui.screens import JobScreen, NodeScreen, PageScreen
+from rackberry_tui.screens import EventScreen, JobScreen, NodeScreen, PageScreen
 from rackberry_tui.text import clean
 
 
@@ -94,13 +95,7 @@ class Viewing(Board):
             self._why_job()
             return
         if self.view == "events" and not isinstance(self.screen, NodeScreen):
-            event = self.chosen_event
-            if event is not None:
-                self.push_screen(
-                    PageScreen(
-                        lambda cells: ("why", event_page(event, self.look, cells)), self.known
-                    )
-                )
+            self._show_event()
             return
         if (view := self.chosen) is not None:
             node = view.node
@@ -110,6 +105,45 @@ class Viewing(Board):
                 return f"why: {clean(node)}", why_page(now, self.look, cells)
 
             self.push_screen(PageScreen(make, self.known))
+
+    def _show_event(self) -> None:
+        self.event = self.chosen_event  # it stays the one, whatever happens next
+
+        def make(cells: int) -> tuple[str, list[Line]]:
+            event = self.chosen_event
+            if event is None:
+                return "", [[("nothing has happened yet", "dim")]]
+            return "why", event_page(event, self.shown.model, self.look, cells)
+
+        if self.event is not None:
+            self.push_screen(EventScreen(make, self.known))
+
+    def action_other_event(self, step: int) -> None:
+        """Go to the event before or after."""
+        events = self.events()
+        at = next((i for i, event in enumerate(events) if event is self.chosen_event), 0)
+        if events:
+            self.event = events[max(0, min(len(events) - 1, at + step))]
+            self.paint()
+
+    def action_event_node(self) -> None:
+        """From an event's page to its node's."""
+        self.pop_screen()
+        if self.chosen_event is not None and self.chosen_event.node in self.shown.model.nodes:
+            self.action_open()
+
+    def action_event_moment(self) -> None:
+        """From an event's page to the rack as it was then."""
+        self.pop_screen()
+        self.go_to_event()
+
+    def go_to_event(self) -> None:
+        """Show the rack as it was at the chosen event."""
+        if (event := self.chosen_event) is not None:
+            now, wall_ms = self.clock.now(), self.clock.wall_ms()
+            ago_s = self.moment.live.ago_s(event.at_ms, wall_ms)
+            self.moment.go_to(now - ago_s, now, wall_ms)
+            self.paint()
 
     def _why_job(self) -> None:
         if (chosen := self.chosen_job) is None:
@@ -143,9 +177,12 @@ class Viewing(Board):
         )
 
     def action_copy(self) -> None:
-        """The chosen node or job as text."""
+        """The chosen node, job or event as text."""
         job, view = self.chosen_job if self.on_job else None, self.chosen
-        if job is not None:
+        event = self.chosen_event if self.view == "events" else None
+        if event is not None and not isinstance(self.screen, NodeScreen):
+            name, lines = "the event", event_page(event, self.shown.model, self.look, 78)
+        elif job is not None:
             name, lines = job.job, job_page(job, self.shown.model, self.look, 78)
         elif view is not None and not self.on_job:
             name, lines = view.node, node_detail(view, self.look, self.shown.model, 78)
@@ -156,9 +193,11 @@ class Viewing(Board):
         self.notify(f"copied {clean(name)} as text")
 
     def action_copy_command(self) -> None:
-        """The command line that shows the chosen node or job."""
+        """The command line that shows the chosen node, job or event."""
         job, view = self.chosen_job if self.on_job else None, self.chosen
-        if job is not None:
+        if self.view == "events" and not isinstance(self.screen, NodeScreen):
+            self.copy_line("rackberry events")
+        elif job is not None:
             self.copy_line(f"rackberry job {job.job}")
         elif view is not None and not self.on_job:
             self.copy_line(f"rackberry node {view.node}")
