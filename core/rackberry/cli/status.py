@@ -191,7 +191,9 @@ def _node_lines(painter: Painter, view: NodeView, document: dict[str, Any]) -> l
         lines.append(f"  sensor     {fit(name, 12)} {_reading_words(reading)}")
     for name, report in document["leds"].items():
         wrong = f" ({clean(report['error'])})" if report["error"] else ""
-        lines.append(f"  LED        {fit(name, 12)} shows {report['shows']}{wrong}")
+        slot = report["points_at_slot"]
+        at = "" if slot is None else f", pointing at slot {slot}"
+        lines.append(f"  LED        {fit(name, 12)} shows {report['shows']}{at}{wrong}")
     return lines
 
 
