@@ -214,7 +214,7 @@ class Relay(_Part, frozen=True, kw_only=True):
         bool, Meta(description="false: a module that is on while its pin is low")
     ] = True
     safe: Annotated[
-        Literal["on", "off"], Meta(description="what it is while nobody commands it")
+        Literal["on", "off"], Meta(description="at the start, at the end, and in trouble")
     ] = "off"
 
 

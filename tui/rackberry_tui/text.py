@@ -158,3 +158,23 @@ def spark(values: list[float], cells: int, top: float = 100.0, *, ascii_only: bo
     bars = _BARS_ASCII if ascii_only else _BARS
     shown = [bars[min(7, max(0, int(value / top * 8)))] for value in values[-cells:]]
     return "".join(shown).rjust(cells)
+
+
+_STATES = {
+    "button": ("pressed", "released"),
+    "contact": ("open", "closed"),
+    "motion": ("motion", "still"),
+    "leak": ("wet", "dry"),
+    "smoke": ("smoke", "clear"),
+    "relay": ("on", "off"),
+}
+
+
+def on_or_off(kind: str, active: bool) -> str:
+    """The state of a sensor that is on or off, in a word for its kind.
+
+    >>> on_or_off("contact", True), on_or_off("relay", False), on_or_off("lever", True)
+    ('open', 'off', 'active')
+    """
+    became, ceased = _STATES.get(kind, ("active", "inactive"))
+    return became if active else ceased
