@@ -23,7 +23,8 @@ from rackberry.messages import LedReport, NodeEvent, NodeHealth, NodeInfo, NodeR
 from rackberry.ports import Received
 
 # Kinds whose readings are states that must not be lost (contract: "contact 1, analogue 0").
-CONTACT_KINDS = frozenset({"button", "contact", "motion"})
+CONTACT_KINDS = frozenset({"button", "contact", "motion", "leak", "smoke", "relay"})
+ALARM_KINDS = frozenset({"leak", "smoke"})
 JITTER = 0.1
 
 
@@ -127,6 +128,7 @@ def check_all(stream: Sequence[Seen], slack_s: float = 0.5) -> None:
     check_sequence(stream)
     check_heartbeats(stream, slack_s)
     check_info_names_everything(stream)
+    check_alarms(stream)
 
 
 def check_passes_the_gate(stream: Iterable[Seen]) -> None:
@@ -259,6 +261,29 @@ def check_info_names_everything(stream: Sequence[Seen]) -> None:
             assert address.second in leds, f"info does not name LED {address.second}"
             reported.add(address.second)
     assert reported == leds, f"LEDs that never reported: {leds - reported}"
+
+
+def check_alarms(stream: Sequence[Seen]) -> None:
+    """While a leak or smoke detector is active the node is not well, and its heartbeat names it."""
+    kinds = {
+        sensor.name: sensor.kind
+        for one in stream
+        if isinstance(one.data, NodeInfo)
+        for sensor in one.data.sensors
+    }
+    active: dict[str, int] = {}
+    for one in stream:
+        fact = _fact(one)
+        name = fact.address.ids[-1]
+        if fact.address.route is topics.NODE_SENSOR and kinds.get(name) in ALARM_KINDS:
+            active.pop(name, None)
+            if one.data.value is True:
+                active[name] = fact.up_ms
+        for alarm, since_ms in active.items():
+            if isinstance(one.data, NodeHealth) and fact.up_ms > since_ms:
+                told = any(reason.startswith(f"{alarm}: ") for reason in one.data.reasons)
+                assert told, f"{alarm} is active and the heartbeat says {one.data.reasons}"
+                assert one.data.condition != "ok"
 
 
 def _fact(one: Seen) -> Received:

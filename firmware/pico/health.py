@@ -22,8 +22,8 @@ class Health:
     def __init__(self):
         self._grades = dict.fromkeys(RULES, 0)
 
-    def judge(self, figures, errors):
-        """(condition, [reason, ...]) for the figures of `RULES` and {sensor: error} of failing ones."""
+    def judge(self, figures, errors, alarms=()):
+        """(condition, [reason, ...]) for the figures of `RULES`, {sensor: error} and alarms in words."""
         reasons = []
         for name in sorted(RULES):
             value = figures.get(name)
@@ -36,6 +36,9 @@ class Health:
                     "%s %d %s, well is %s %d %s" % (words, value, unit, bound, well, unit)
                 )
         worst = max(self._grades.values())
+        for words in alarms:
+            worst = max(worst, 1)
+            reasons.append(words)
         for sensor in sorted(errors):
             worst = max(worst, 1)
             reasons.append("sensor %s: %s" % (sensor, errors[sensor]))

@@ -13,6 +13,7 @@ CHANGES = {
     "leak": ("dry", "wet"),
     "smoke": ("clear", "smoke"),
 }
+ALARMS = ("leak", "smoke")  # make the node unwell while they are active
 SETTLE_MS = 30  # cheap buttons bounce for up to 20 ms
 
 
@@ -50,6 +51,12 @@ class Input:
         self.read_wall_ms = wall_ms
         self._candidate = None
         return (None if first else CHANGES[self.kind][1 if value else 0], held_ms)
+
+    def alarm(self):
+        """What there is to be alarmed about, in words; None for nothing."""
+        if self.value and self.kind in ALARMS:
+            return "%s: %s" % (self.name, CHANGES[self.kind][1])
+        return None
 
     def reading(self):
         """The Reading of the contract."""

@@ -15,7 +15,7 @@ a fact and returns effects; `next_deadline_ms()` says when it wants a tick. `now
 import contract
 from envelope import Refusal, is_id, is_number, open_message, topic_of
 from health import Health
-from inputs import SETTLE_MS, Input
+from inputs import ALARMS, SETTLE_MS, Input
 from led_language import LIGHT_FOR, LIGHT_FOR_LIVENESS
 from lights import StatusLight
 
@@ -164,6 +164,8 @@ class Node:
         effects.append(("publish", "node-sensor", (name,), one.reading(), 1))
         if change == "pressed" and self._identify:
             self._end_identify("done", "the button was pressed", effects)
+        if one.kind in ALARMS:
+            self._judge(now_ms, effects)
         return True
 
     def _on_read(self, name, value, error, now_ms, wall_ms, effects):
@@ -189,7 +191,8 @@ class Node:
             name: reading["error"] for name, reading in self._readings.items() if reading["error"]
         }
         before = self._condition
-        self._condition, self._reasons = self._health.judge(self._figures, errors)
+        alarms = [one.alarm() for _, one in sorted(self._inputs.items()) if one.alarm()]
+        self._condition, self._reasons = self._health.judge(self._figures, errors, alarms)
         if self._condition != before and self._up:
             self._beat_ms = None  # bad news does not wait for the next beat, and good news neither
             self._beat(now_ms, effects)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from rackberry_boards.electrical import format_ohm
 from rackberry_boards.models import MODELS, Model
-from rackberry_boards.parts import Board, Fan, Input, Relay
+from rackberry_boards.parts import Board, Dht22, Fan, Input, Relay
 
 HEADER = "J1"
 SUPPLY = "PS1"
@@ -115,6 +115,7 @@ def modules(board: Board) -> tuple[Module, ...]:
         *_front(board, model, refs),
         *_inputs(board, model, refs),
         *_onewire(board, model, refs),
+        *(_dht22(name, dht, model, refs) for name, dht in board.dht22.items()),
         *_i2c(board, refs),
         *(_fan(name, fan, model, refs) for name, fan in board.fans.items()),
         *(_relay(name, relay, model, refs) for name, relay in board.relays.items()),
@@ -231,6 +232,19 @@ def _onewire(board: Board, model: Model, refs: _Refs) -> Iterator[Module]:
     figures: tuple[Chain | Stage | Box, ...]
     figures = (Chain("3V3", (pull,), net), *(Box(unit, pins) for unit in units))
     yield Module(refs("X"), "1-wire bus", pins, (pull, *units), figures, advice)
+
+
+def _dht22(name: str, given: Dht22, model: Model, refs: _Refs) -> Module:
+    net = model.label(given.pin)
+    pins = (Terminal("VDD", "3V3"), Terminal("DATA", net), Terminal("GND", "GND"))
+    unit = Component(refs("U"), given.part or "DHT22", name)
+    legs = "Seen from the grid, the legs are VDD, DATA, nothing, GND from left to right."
+    if given.pullup_ohm is None:
+        return Module(refs("X"), f"DHT22 {name}", pins, (unit,), (Box(unit, pins),), (legs,))
+    pull = Component(refs("R"), "resistor", format_ohm(given.pullup_ohm), f"pull-up of {name}")
+    figures = (Chain("3V3", (pull,), net), Box(unit, pins))
+    advice = (legs, "The resistor goes between DATA and VDD.")
+    return Module(refs("X"), f"DHT22 {name}", pins, (pull, unit), figures, advice)
 
 
 def _i2c(board: Board, refs: _Refs) -> Iterator[Module]:

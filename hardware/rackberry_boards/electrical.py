@@ -200,6 +200,21 @@ def onewire(board: Board, model: Model) -> Iterator[Finding]:
         yield error("onewire-pullup", "onewire", words)
 
 
+def dht22(board: Board, model: Model) -> Iterator[Finding]:
+    """A DHT22 has its pull-up, and somebody who reads it."""
+    for name, sensor in board.dht22.items():
+        if model.family == "pico":
+            words = f"the Pico's firmware does not read DHT22 {name!r}; wire it to a Pi, or take a DS18B20"
+            yield error("dht22-on-pico", f"dht22.{name}", words)
+        ohm = sensor.pullup_ohm
+        if ohm is not None and not ONEWIRE_OHM_MIN <= ohm <= ONEWIRE_OHM_MAX:
+            words = (
+                f"a pull-up of {format_ohm(ohm)} does not suit DHT22 {name!r}; accepted is 1 kΩ to 10 kΩ, "
+                "and 4.7 kΩ is usual; leave pullup_ohm out for a module that has its own"
+            )
+            yield error("dht22-pullup", f"dht22.{name}", words)
+
+
 def i2c(board: Board, model: Model) -> Iterator[Finding]:
     """I2C devices have an address that they can have, and one each."""
     if board.i2c and model.family == "pico":

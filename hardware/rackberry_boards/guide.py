@@ -156,6 +156,9 @@ def _try(board: Board) -> Iterator[str]:
 
 
 def _try_driven(board: Board) -> Iterator[str]:
+    for name in board.dht22:
+        first = sensors_of(name, "DHT22")[0]
+        yield f"- `rackberry sensors` shows `{first}`; breathe on it, and the humidity rises."
     for name, device in board.i2c.items():
         first = sensors_of(name, device.part)[0]
         yield f"- `rackberry sensors` shows `{first}`; pull the {device.part}'s plug: it says `error`, and heals by itself."

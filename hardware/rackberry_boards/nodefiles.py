@@ -49,6 +49,9 @@ def agent_toml(name: str, board: Board) -> str:
     if board.onewire:
         for sensor_name, sensor in board.onewire.sensors.items():
             lines += ["", *_sensor(sensor_name, sensor)]
+    for dht_name, dht in board.dht22.items():
+        lines += ["", f"[dht22.{dht_name}]", 'device = "iio:device0"']
+        lines.append(f"interval_s = {dht.interval_s:g}")
     for device_name, device in board.i2c.items():
         lines += ["", f"[i2c.{device_name}]", f'part = "{device.part}"']
         lines.append(f"address = 0x{device.address:02x}")

@@ -155,6 +155,18 @@ class OneWireBus(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     header: HeaderPin | None = None
 
 
+class Dht22(_Part, frozen=True, kw_only=True):
+    """A DHT22 (AM2302), which the kernel reads by the overlay dht11."""
+
+    pin: Pin
+    header: HeaderPin | None = None
+    pullup_ohm: Annotated[
+        Ohm | None,
+        Meta(description="from the data line to 3.3 V; leave it out for a module with its own"),
+    ] = None
+    interval_s: Annotated[float, Meta(ge=2, le=3600)] = 5.0
+
+
 class I2cDevice(_Part, frozen=True, kw_only=True):
     """A device on the I2C bus of pins 2 and 3."""
 
@@ -202,7 +214,7 @@ class Relay(_Part, frozen=True, kw_only=True):
         bool, Meta(description="false: a module that is on while its pin is low")
     ] = True
     safe: Annotated[
-        Literal["on", "off"], Meta(description="what it is while nobody commands it")
+        Literal["on", "off"], Meta(description="at the start, at the end, and in trouble")
     ] = "off"
 
 
@@ -221,6 +233,7 @@ class Board(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     lights: Annotated[dict[Id, StatusLight], Meta(max_length=16)] = {}
     inputs: Annotated[dict[Id, Input], Meta(max_length=64)] = {}
     onewire: OneWireBus | None = None
+    dht22: Annotated[dict[ShortId, Dht22], Meta(max_length=1)] = {}
     i2c: Annotated[dict[ShortId, I2cDevice], Meta(max_length=16)] = {}
     fans: Annotated[dict[ShortId, Fan], Meta(max_length=4)] = {}
     relays: Annotated[dict[Id, Relay], Meta(max_length=16)] = {}

@@ -48,6 +48,8 @@ def uses(board: Board) -> tuple[Use, ...]:
     ]
     if bus := board.onewire:
         found.append(Use(bus.pin, "onewire", "the 1-wire bus", bus.header, "w1-gpio"))
+    for name, dht in board.dht22.items():
+        found.append(Use(dht.pin, f"dht22.{name}", f"DHT22 {name!r}", dht.header, "dht11"))
     for name, fan in board.fans.items():
         found.append(Use(fan.pin, f"fans.{name}", f"the speed signal of fan {name!r}", None, "pwm"))
         if fan.tach_pin is not None:
@@ -80,6 +82,7 @@ def check(board: Board) -> tuple[Finding, ...]:
         *electrical.lights(board, model),
         *electrical.inputs(board, model),
         *electrical.onewire(board, model),
+        *electrical.dht22(board, model),
         *electrical.i2c(board, model),
         *electrical.fans(board, model),
         *electrical.relays(board, model),
@@ -224,6 +227,14 @@ def _served(board: Board, model: Model) -> Iterator[Finding]:
                 f"w1-gpio = {{ gpiopin = {bus.pin} }} under overlays"
             )
             yield error("overlay-missing", "onewire", words)
+    for name, dht in board.dht22.items():
+        given = board.overlays.get("dht11")
+        if given is None or pins_of(OVERLAYS["dht11"], given) != (dht.pin,):
+            words = (
+                f"DHT22 {name!r} is on {model.label(dht.pin)}, but no overlay serves it there; write "
+                f"dht11 = {{ gpiopin = {dht.pin} }} under overlays"
+            )
+            yield error("overlay-missing", f"dht22.{name}", words)
     if board.i2c and "i2c" not in board.overlays:
         words = "I2C devices need the overlay; write i2c = {} under overlays"
         yield error("overlay-missing", "i2c", words)
@@ -231,11 +242,13 @@ def _served(board: Board, model: Model) -> Iterator[Finding]:
 
 def _names(board: Board) -> Iterator[Finding]:
     sensors = set(board.onewire.sensors) if board.onewire else set()
+    dhts = {each for name in board.dht22 for each in sensors_of(name, "DHT22")}
     chips = {each for name, d in board.i2c.items() for each in sensors_of(name, d.part)}
     fans = {each for name in board.fans for each in (f"{name}-speed", f"{name}-rpm")}
     groups = (
         ("inputs", set(board.inputs)),
         ("onewire.sensors", sensors),
+        ("dht22", dhts),
         ("i2c", chips),
         ("fans", fans),
         ("relays", set(board.relays)),
@@ -248,7 +261,7 @@ def _names(board: Board) -> Iterator[Finding]:
 
 
 def sensors_of(name: str, part: str) -> tuple[str, ...]:
-    """The sensors that the agent makes of an I2C device.
+    """The sensors that the agent makes of a part.
 
     >>> sensors_of("air", "TMP102"), sensors_of("in", "INA219")[1]
     (('air',), 'in-current')
@@ -256,6 +269,7 @@ def sensors_of(name: str, part: str) -> tuple[str, ...]:
     measured = {
         "BME280": ("temperature", "humidity", "pressure"),
         "INA219": ("voltage", "current", "power"),
+        "DHT22": ("temperature", "humidity"),
     }.get(part)
     return (name,) if measured is None else tuple(f"{name}-{each}" for each in measured)
 
@@ -265,6 +279,7 @@ def _follows(board: Board) -> Iterator[Finding]:
     accepted = ["cpu"]
     if board.onewire:
         accepted += [name for name, one in board.onewire.sensors.items() if one.device]
+    accepted += [sensors_of(name, "DHT22")[0] for name in board.dht22]
     for name, device in board.i2c.items():
         if device.part != "INA219":
             accepted.append(sensors_of(name, device.part)[0])

@@ -19,6 +19,8 @@ COLUMN = 12.5
 COLUMN_HEIGHT = 20.0
 TITLE_HEIGHT = 1.6
 LENGTH = 2.7
+TITLE = 16
+WIDE = 0.62  # of an average letter, by its size
 SMALL = 11
 """Sizes in schemdraw's units (half an inch of a page) and points."""
 
@@ -39,7 +41,8 @@ def schematic_svg(name: str, board: Board) -> str:
     drawing = schemdraw.Drawing(show=False)
     drawing.config(fontsize=12, font="DejaVu Sans, Verdana, sans-serif", margin=0.4)
     model = MODELS[board.model]
-    _text(drawing, (0, 0), f"{board.title} ({name}) on a {model.title}", 16)
+    title = f"{board.title} ({name}) on a {model.title}"
+    _text(drawing, (0, 0), title, TITLE)
     pen = _Pen(drawing, bottom=-1.6)
     for module in modules(board):
         pen.module(module)
@@ -49,6 +52,12 @@ def schematic_svg(name: str, board: Board) -> str:
     frame = re.search(r'viewBox="(\S+) (\S+) (\S+) (\S+)"', text)
     if frame:
         x, y, wide, high = frame.groups()
+        # The drawing's own frame is of its lines: a long title above a small board would be cut off.
+        needed = len(title) * TITLE * WIDE - float(x)
+        if needed > float(wide):
+            text = text.replace(f'width="{wide}pt"', f'width="{needed:.1f}pt"', 1)
+            text = text.replace(frame[0], f'viewBox="{x} {y} {needed:.1f} {high}"', 1)
+            wide = f"{needed:.1f}"
         paper = f'<rect x="{x}" y="{y}" width="{wide}" height="{high}" fill="white"/>'
         text = re.sub(r"(<svg[^>]*>)", lambda opening: opening[0] + paper, text, count=1)
     return text.rstrip() + "\n"

@@ -124,7 +124,11 @@ def _said(error: OSError, number: int, address: int) -> str:
             return f"{where} may not be used by this user: add it to the group i2c"
         case errno.EREMOTEIO | errno.ENXIO:
             return f"nothing answers at 0x{address:02x} on {where}: unplugged?"
-        case errno.ETIMEDOUT | errno.EAGAIN | errno.EBUSY:
+        case errno.EBUSY:
+            return (
+                f"0x{address:02x} on {where} belongs to a driver of the kernel: remove its overlay"
+            )
+        case errno.ETIMEDOUT | errno.EAGAIN:
             return f"{where} hangs: a chip holds its line low; switch its supply off and on"
         case _:
             return f"0x{address:02x} on {where} does not answer: {error.strerror or error}"

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from rackberry.clock import Clock
 from rackberry_agent.facts import ValueRead
 
+DECIMALS = 4  # a tenth of a milliampere is the finest step of any part
+
 
 class SensorError(OSError):
     """The sensor gave no value; the message says why, for people."""
@@ -38,7 +40,10 @@ class Reader:
             values = self.read()
         except SensorError as error:
             return [ValueRead(name, None, str(error)) for name in self.sensors.values()]
-        return [ValueRead(name, values[quantity]) for quantity, name in self.sensors.items()]
+        return [
+            ValueRead(name, round(values[quantity], DECIMALS))
+            for quantity, name in self.sensors.items()
+        ]
 
 
 def read_for_ever(

@@ -195,6 +195,11 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         _once("device", [(d.device, f"dht22.{name}") for name, d in self.dht22.items()])
         _once("address", [(c.source, f"i2c.{name}") for name, c in self.i2c.items()])
         _once("sensor", self._sensors())
+        for name, led in self.leds.items():
+            if self.slot is not None and led.points_at_slot == self.slot:
+                raise ValueError(
+                    f"leds.{name} points at slot {self.slot}, which is this node's own: the dead do not point"
+                )
         for name, fan in self.fans.items():
             accepted = {"cpu", *temperatures(self)}
             if fan.follows not in accepted:

@@ -117,7 +117,7 @@ class OutputSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     pin: Pin
     active_high: Annotated[bool, Meta(description="false: on when the pin is low")] = True
     safe: Annotated[
-        Literal["on", "off"], Meta(description="what it is while nobody commands it")
+        Literal["on", "off"], Meta(description="at the start, at the end, and in trouble")
     ] = "off"
 
     @property

@@ -307,6 +307,30 @@ def test_a_probe_that_is_unplugged_and_a_pin_that_lies(
     check_all(recorder.of(NODE))
 
 
+def test_a_leak_makes_the_node_unwell_until_it_is_dry(
+    broker: PrivateBroker, recorder: Recorder, make_pico: Callable[..., Pico]
+) -> None:
+    """A normally-closed detector: dry holds the line low, and so does nothing that was cut."""
+    leak = '({"name": "cellar", "kind": "leak", "pin": 14, "pull": "up", "active_low": False},)'
+    pico = make_pico(broker.port)
+    pico.drive(14, False)
+    pico.put("ds18b20", "21.5")
+    pico.start(board=BOARD.replace("INPUTS = ()", f"INPUTS = {leak}"))
+    recorder.wait_for(ends("/sensor/cellar", value=False))
+    recorder.wait_for(shows(Light.READY))
+    mark = len(recorder.stream)
+    pico.drive(14, True)
+    recorder.wait_for(ends("/event/cellar", change="wet", value=True), since=mark)
+    recorder.wait_for(
+        ends("/health", condition=Condition.WARN, reasons=("cellar: wet",)), since=mark
+    )
+    recorder.wait_for(shows(Light.WARN), since=mark)
+    mark = len(recorder.stream)
+    pico.drive(14, False)
+    recorder.wait_for(ends("/health", condition=Condition.OK), since=mark)
+    check_all(recorder.of(NODE))
+
+
 def test_the_wifi_goes_and_comes_back(
     broker: PrivateBroker, recorder: Recorder, make_pico: Callable[..., Pico]
 ) -> None:

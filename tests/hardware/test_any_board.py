@@ -54,6 +54,7 @@ fan = st.fixed_dictionaries(
         "tach_pin": pins,
         "tach_pullup_ohm": ohms,
         "tach_pullup_v": volts,
+        "follows": st.sampled_from(["cpu", "climate-temperature", "air", "nothing"]),
     },
 )
 relay = st.fixed_dictionaries(
@@ -160,6 +161,12 @@ def likely_boards(draw: st.DrawFn) -> dict[str, object]:
         if draw(st.booleans()):
             overlays["i2c"] = {}
             tree["i2c"] = {"climate": {"part": "BME280", "address": 0x76}}
+        if draw(st.booleans()):
+            at = next(pin)
+            overlays["dht11"] = {"gpiopin": at}
+            tree["dht22"] = {
+                "attic": {"pin": at, **draw(st.sampled_from([{}, {"pullup_ohm": 4700}]))}
+            }
         tree["overlays"] = overlays
     return tree
 

@@ -16,6 +16,7 @@ from rackberry.config import ConfigError
 from rackberry_boards import prints
 from rackberry_boards.build import build, drawings, plates, texts
 from rackberry_boards.files import load_boards
+from rackberry_boards.parts import Board, Input
 from rackberry_boards.wiring import DrawingError, draw
 
 HARDWARE = Path(__file__).parents[2] / "hardware"
@@ -47,6 +48,18 @@ def test_the_schematic_in_the_tree_is_current(name: str) -> None:
     assert (GENERATED / name / "schematic.svg").read_text() == schematic_svg(name, BOARDS[name]), (
         said
     )
+
+
+@needs_schemdraw
+def test_a_long_title_above_a_small_board_is_not_cut_off() -> None:
+    from rackberry_boards.schematic import schematic_svg
+
+    button = Input(kind="button", pin=17)
+    board = Board(title="x" * 60, model="pi-3b-plus", inputs={"b": button})
+    root = ET.fromstring(schematic_svg("small", board))
+    wide = float(root.attrib["viewBox"].split()[2])
+    assert wide > 80 * 16 * 0.55, "80 letters of 16 points"
+    assert root.attrib["width"] == f"{wide}pt"
 
 
 def test_nothing_lies_in_the_tree_that_is_not_made() -> None:

@@ -17,7 +17,7 @@ from rackberry_boards.files import load_boards
 from rackberry_boards.models import MODELS
 from rackberry_boards.nodefiles import agent_toml, config_txt, pico_board_py
 from rackberry_boards.overlays import OVERLAYS, claims
-from rackberry_boards.parts import Board, Input, OneWireBus, OneWireSensor
+from rackberry_boards.parts import Board, Dht22, Input, OneWireBus, OneWireSensor
 from rackberry_boards.rules import check, sensors_of, uses
 
 ROOT = Path(__file__).parents[2]
@@ -146,7 +146,7 @@ def test_an_alarm_that_passes_rings_when_its_wire_is_cut(
 
 
 def test_the_rules_know_the_sensors_that_the_agent_makes() -> None:
-    for part in ("BME280", "TMP102", "INA219"):
+    for part in ("BME280", "TMP102", "INA219", "DHT22"):
         assert list(sensors_of("air", part)) == list(sensor_names("air", part).values())
     assert set(fan_sensors("f", FanSettings(pin=18, tach_pin=25))) == {"f-speed", "f-rpm"}
 
@@ -159,6 +159,19 @@ def test_the_shelfs_file_drives_all_that_the_shelf_has() -> None:
     assert (fan.pin, fan.tach_pin, fan.inverted, fan.pwm_channel) == (18, 25, True, 0)
     assert (fan.follows, fan.pwm_dir) == ("climate-temperature", "/sys/class/pwm/pwmchip0")
     assert (settings.outputs["beacon"].pin, settings.outputs["beacon"].safe) == (20, "off")
+
+
+def test_a_dht22_of_a_board_is_loaded_by_the_agent() -> None:
+    given = Dht22(pin=17, pullup_ohm=4700, interval_s=10)
+    board = Board(
+        title="D", model="pi-4b", overlays={"dht11": {"gpiopin": 17}}, dht22={"attic": given}
+    )
+    assert check(board) == ()
+    settings = msgspec.convert(tomllib.loads(agent_toml("d", board)), AgentSettings)
+    assert (settings.dht22["attic"].device, settings.dht22["attic"].interval_s) == (
+        "iio:device0",
+        10,
+    )
 
 
 @pytest.mark.parametrize(("model", "channel"), [("pi-4b", 0), ("pi-5", 2)])

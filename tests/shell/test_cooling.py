@@ -11,11 +11,13 @@ from gpiozero import Device
 from rackberry.clock import ManualClock, SystemClock
 from rackberry.messages import Vitals
 from rackberry_agent import app
+from rackberry_agent.attempts import MakeSafe
 from rackberry_agent.cooling import Cooling, Fan, Newest
 from rackberry_agent.facts import LevelRead, ValueRead, VitalsRead
 from rackberry_agent.pins import PinError, Pins, make_factory
-from rackberry_agent.settings import AgentSettings
+from rackberry_agent.settings import AgentSettings, WorkSettings
 from rackberry_agent.wired import FanSettings, OutputSettings
+from rackberry_agent.workshop import Workshop
 
 
 @pytest.fixture
@@ -207,6 +209,17 @@ def test_an_output_whose_pin_fails_says_so(mock: Any, monkeypatch: pytest.Monkey
 
 def _refuse(_pin: object, _value: object) -> None:
     raise OSError("bad handle")
+
+
+def test_a_fence_brings_outputs_to_their_safe_state(mock: Any, tmp_path: Path) -> None:
+    pins = Pins(AgentSettings(outputs={"beacon": OutputSettings(pin=20)}), mock, lambda _fact: None)
+    workshop = Workshop(WorkSettings(), tmp_path, lambda _fact: None, SystemClock())
+    workshop.touches(lambda _job, _token: True, pins.command_output, pins.make_safe)
+    pins.command_output("beacon", 1)
+    assert mock.pin("GPIO20").state == 1
+    workshop.carry_out(MakeSafe("the master was not heard for 10 s"))
+    assert mock.pin("GPIO20").state == 0
+    pins.close()
 
 
 # --- after an agent that was killed -----------------------------------------------------------------

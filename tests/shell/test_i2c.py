@@ -76,6 +76,7 @@ def test_a_tmp102_that_sleeps_is_woken(bus: StatefulBus) -> None:
     ("number", "words"),
     [
         (errno.ETIMEDOUT, "I2C bus 1 hangs"),
+        (errno.EBUSY, "0x48 on I2C bus 1 belongs to a driver of the kernel"),
         (errno.ENXIO, "nothing answers at 0x48"),
         (errno.EIO, "0x48 on I2C bus 1 does not answer"),
         (errno.EACCES, "add it to the group i2c"),

@@ -37,6 +37,10 @@ def test_the_example_names_every_key_there_is() -> None:
             'while all is well, and write active = "high"',
         ),
         (
+            "slot = 3\n[leds.x]\npins = { single = 5 }\npoints_at_slot = 3",
+            "leds.x points at slot 3, which is this node's own",
+        ),
+        (
             '[i2c.a]\npart = "BME280"\naddress = 0x76\n[i2c.b]\npart = "BME280"\naddress = 0x76',
             "address i2c 0x76 is used twice: by i2c.a and by i2c.b",
         ),

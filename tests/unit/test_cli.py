@@ -16,7 +16,7 @@ from rackberry.cli.session import OperatorSettings
 from rackberry.cli.setup import ROLES
 from rackberry.config import load
 from rackberry.language import Light
-from rackberry.messages import Cordon, Identify, NodeReply, Reading, Reply
+from rackberry.messages import Cordon, Identify, NodeInfo, NodeReply, Reading, Reply, SensorInfo
 from rackberry.ports import LinkDown, LinkEvent, LinkUp, Publish
 from rackberry.states import Liveness, Quality, Scheduling
 from unit.cli_bench import WALL_MS, Bench, event, master, node, received
@@ -221,8 +221,26 @@ def test_status_as_a_document(rack: Bench) -> None:
     assert nodes["node-2"]["liveness"] == "dead"
     assert nodes["node-1"]["sensors"]["air"] == {
         "value": 21.5, "quality": "ok", "error": None, "read_ms": WALL_MS, "unit": "°C",
+        "kind": "temperature",
     }  # fmt: skip
     assert document["master"]["status"] == "online"
+
+
+def test_a_door_is_open_and_not_active(rack: Bench) -> None:
+    info = NodeInfo(
+        model="Pi", os_boot_id="b", agent_version="0.1.0", interval_s=0.5,
+        sensors=(SensorInfo(name="door", kind="contact"),),
+    )  # fmt: skip
+    door = Reading(value=True, quality=Quality.OK, read_ms=WALL_MS)
+    rack.connected(
+        *master(),
+        *node("node-1", 1),
+        received(topics.NODE_INFO, ("node-1",), info),
+        received(topics.NODE_SENSOR, ("node-1", "door"), door),
+    )
+    for arguments in (("sensors",), ("node", "node-1")):
+        (line,) = [line for line in rack.run(*arguments)[1].splitlines() if " door " in line]
+        assert line.endswith("open")
 
 
 def test_check_tells_a_degraded_rack_from_a_sound_one(rack: Bench) -> None:

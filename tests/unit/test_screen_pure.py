@@ -1,5 +1,8 @@
 """The screen's pure parts: geometry, recording, requests, order and filter, text."""
 
+import dataclasses
+
+import msgspec
 import pytest
 
 from rackberry import topics
@@ -352,6 +355,20 @@ def test_a_wrong_led_is_told():
     assert "shows warn, should show ready" in page_of(
         script.verdict("n", 1), script.led("n", Light.WARN)
     )
+
+
+def test_a_light_that_points_at_a_neighbour_is_not_taken_for_the_nodes_own():
+    script = Script(ManualClock(now_s=100.0))
+    own, other = script.led("n", Light.READY), script.led("n", Light.DEAD)
+    pointing = msgspec.structs.replace(other.data, points_at_slot=3)
+    pointer = dataclasses.replace(other, address=topics.NODE_LED.at("n", "slot-3"), data=pointing)
+    page = page_of(script.verdict("n", 1), own, pointer)
+    assert "slot-3 points at slot 3: shows dead" in page
+    assert "should show" not in page
+    broken = dataclasses.replace(
+        pointer, data=msgspec.structs.replace(pointing, error="single: stays dark")
+    )
+    assert "single: stays dark" in page_of(script.verdict("n", 1), own, broken)
 
 
 def test_the_lesson_of_a_death_is_that_of_what_killed_it():

@@ -370,7 +370,7 @@ def _node_document(model: RackModel, view: NodeView, now: float, wall_ms: int) -
         "evidence": dict(verdict.evidence) if verdict else {},
         "health": health,
         "sensors": {
-            name: {**msgspec.to_builtins(sensor.reading), "unit": _unit(view, name)}
+            name: {**msgspec.to_builtins(sensor.reading), **_described(view, name)}
             for name, sensor in sorted(view.sensors.items())
         },
         "leds": {name: msgspec.to_builtins(report) for name, report in sorted(view.leds.items())},
@@ -378,7 +378,7 @@ def _node_document(model: RackModel, view: NodeView, now: float, wall_ms: int) -
     }
 
 
-def _unit(view: NodeView, sensor: str) -> str:
-    if view.info is None:
-        return ""
-    return next((info.unit for info in view.info.sensors if info.name == sensor), "")
+def _described(view: NodeView, sensor: str) -> dict[str, str]:
+    described = view.info.sensors if view.info is not None else ()
+    found = next((info for info in described if info.name == sensor), None)
+    return {"unit": found.unit if found else "", "kind": found.kind if found else ""}

@@ -17,7 +17,7 @@ from rackberry.states import Liveness, Quality, Scheduling
 from rackberry_tui.jobview import running_words
 from rackberry_tui.model import NodeView, RackModel
 from rackberry_tui.rackmap import SIZES, Detail
-from rackberry_tui.text import age, clean, fit, spark, width
+from rackberry_tui.text import age, clean, fit, on_or_off, spark, width
 
 Span = tuple[str, str]
 Line = list[Span]
@@ -137,23 +137,12 @@ def reason_words(view: NodeView) -> str:
     return clean(view.health.reasons[0], 120)
 
 
-_KINDS = {
-    "button": ("pressed", "released"),
-    "contact": ("open", "closed"),
-    "motion": ("motion", "still"),
-    "leak": ("wet", "dry"),
-    "smoke": ("smoke", "clear"),
-    "relay": ("on", "off"),
-}
-
-
 def sensor_words(view: NodeView, name: str) -> str:
     """A sensor's newest value, in words a person would use."""
     value = view.sensors[name].reading.value
     info = next((s for s in view.info.sensors if s.name == name), None) if view.info else None
     if isinstance(value, bool):
-        words = _KINDS.get(info.kind if info else "", ("active", "inactive"))
-        return words[0] if value else words[1]
+        return on_or_off(info.kind if info else "", value)
     if isinstance(value, float):
         number = f"{value:.1f}" if abs(value) < 1e7 else f"{value:.3g}"
         return f"{number} {clean(info.unit, 12) if info else ''}".strip()

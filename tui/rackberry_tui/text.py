@@ -172,3 +172,21 @@ def trend(values: list[float], cells: int, *, ascii_only: bool = False) -> str:
     if not 0 < span < float("inf"):
         return spark([45.0] * len(shown), cells, ascii_only=ascii_only)
     return spark([99.9 * (v - low) / span for v in shown], cells, ascii_only=ascii_only)
+_STATES = {
+    "button": ("pressed", "released"),
+    "contact": ("open", "closed"),
+    "motion": ("motion", "still"),
+    "leak": ("wet", "dry"),
+    "smoke": ("smoke", "clear"),
+    "relay": ("on", "off"),
+}
+
+
+def on_or_off(kind: str, active: bool) -> str:
+    """The state of a sensor that is on or off, in a word for its kind.
+
+    >>> on_or_off("contact", True), on_or_off("relay", False), on_or_off("lever", True)
+    ('open', 'off', 'active')
+    """
+    became, ceased = _STATES.get(kind, ("active", "inactive"))
+    return became if active else ceased

@@ -19,7 +19,7 @@ from rackberry.cli.session import Session, options_of
 from rackberry.messages import MasterEvent, RecentEvents
 from rackberry.ports import LinkEvent, Received
 from rackberry_tui.model import NodeView, status_document
-from rackberry_tui.text import age, clean, fit, size
+from rackberry_tui.text import age, clean, fit, on_or_off, size
 
 WATCH_S = 1.0
 HEARTBEAT_WAIT_S = 0.7  # one beat at the default interval, jitter included
@@ -191,14 +191,16 @@ def _node_lines(painter: Painter, view: NodeView, document: dict[str, Any]) -> l
         lines.append(f"  sensor     {fit(name, 12)} {_reading_words(reading)}")
     for name, report in document["leds"].items():
         wrong = f" ({clean(report['error'])})" if report["error"] else ""
-        lines.append(f"  LED        {fit(name, 12)} shows {report['shows']}{wrong}")
+        slot = report["points_at_slot"]
+        at = "" if slot is None else f", pointing at slot {slot}"
+        lines.append(f"  LED        {fit(name, 12)} shows {report['shows']}{at}{wrong}")
     return lines
 
 
 def _reading_words(reading: dict[str, Any]) -> str:
     value = reading["value"]
     if isinstance(value, bool):
-        value = "active" if value else "inactive"
+        value = on_or_off(reading["kind"], value)
     elif isinstance(value, float):
         value = f"{value:.1f}"
     words = "-" if value is None else f"{clean(str(value))} {clean(reading['unit'])}".strip()
