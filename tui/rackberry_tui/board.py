@@ -24,10 +24,8 @@ from rackberry_tui.frame import ask_line, banner, event_line, header, hints
 from rackberry_tui.jobpages import brief_life, job_page
 from rackberry_tui.model import NodeView
 from rackberry_tui.moment import Moment, Shown
-from rackberry_tui.pages import node_detail
-from rackberry_tui.paint import Line, Look
 from rackberry_tui.nodepage import node_detail
-from rackberry_tui.paint import Look
+from rackberry_tui.paint import Line, Look
 from rackberry_tui.screens import PageScreen
 from rackberry_tui.selection import ORDERS, Filter
 from rackberry_tui.source import Source

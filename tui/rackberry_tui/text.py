@@ -172,6 +172,8 @@ def trend(values: list[float], cells: int, *, ascii_only: bool = False) -> str:
     if not 0 < span < float("inf"):
         return spark([45.0] * len(shown), cells, ascii_only=ascii_only)
     return spark([99.9 * (v - low) / span for v in shown], cells, ascii_only=ascii_only)
+
+
 _STATES = {
     "button": ("pressed", "released"),
     "contact": ("open", "closed"),
