@@ -117,6 +117,15 @@ def test_a_shelf_lights_the_led_of_a_dead_neighbour_and_reports_it() -> None:
     assert shelf.reports()["slot-3"].shows is Light.OFF
 
 
+def test_the_master_says_in_which_rack_the_shelf_is() -> None:
+    shelf = Shelf()
+    shelf.up()
+    shelf.receive(topics.MASTER_VERDICT.at("node-3"), _verdict(Liveness.DEAD, 3, "B"))
+    assert shelf.reports()["slot-3"].shows is Light.OFF
+    shelf.receive(topics.MASTER_VERDICT.at("node-1"), _verdict(Liveness.ALIVE, 8, "B"))
+    assert shelf.reports()["slot-3"].shows is Light.DEAD
+
+
 def test_a_neighbour_that_is_forgotten_is_not_pointed_at() -> None:
     shelf = Shelf()
     shelf.up()
