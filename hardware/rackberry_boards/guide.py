@@ -108,8 +108,9 @@ def _set_up(board: Board) -> Iterator[str]:
         yield "- Append `config.txt` to `/boot/firmware/config.txt` on the Pi (`/boot/config.txt` before 2023), and restart it."
     if board.i2c:
         yield (
-            "- I2C needs `pip install 'rackberry[i2c]'` beside the agent, and its user in the group: "
-            "`sudo usermod -aG i2c rackberry`."
+            "- I2C needs its module (`echo i2c-dev | sudo tee -a /etc/modules`, then restart), "
+            "`pip install 'rackberry[i2c]'` beside the agent, and the agent's user in the group "
+            "(`sudo usermod -aG i2c rackberry`)."
         )
     yield "- Put `agent.toml` where the agent reads it, and add the broker: `rackberry-agent --config FILE`."
     if board.onewire and any(sensor.device is None for sensor in board.onewire.sensors.values()):
