@@ -106,6 +106,12 @@ def _set_up(board: Board) -> Iterator[str]:
         return
     if board.overlays:
         yield "- Append `config.txt` to `/boot/firmware/config.txt` on the Pi (`/boot/config.txt` before 2023), and restart it."
+    if board.i2c:
+        yield (
+            "- I2C needs its module (`echo i2c-dev | sudo tee -a /etc/modules`, then restart), "
+            "`pip install 'rackberry[i2c]'` beside the agent, and the agent's user in the group "
+            "(`sudo usermod -aG i2c rackberry`)."
+        )
     yield "- Put `agent.toml` where the agent reads it, and add the broker: `rackberry-agent --config FILE`."
     if board.onewire and any(sensor.device is None for sensor in board.onewire.sensors.values()):
         yield (
@@ -168,7 +174,10 @@ def _try_driven(board: Board) -> Iterator[str]:
             f"{fan.start_c:g} °C, full from {fan.full_c:g} °C."
         )
     for name, relay in board.relays.items():
-        yield f"- Relay `{name}` is {relay.safe} whenever the agent is not running; a job may switch it (`set-output`)."
+        yield (
+            f"- Relay `{name}` is {relay.safe} whenever the agent is not running. Switch it: "
+            f"`rackberry submit set-output output={name} value=1 --node NODE --wait`."
+        )
     for name, light in board.lights.items():
         if light.points_at_slot is not None:
             yield f"- Unplug the node in slot {light.points_at_slot}: light `{name}` flashes once the master holds it dead."

@@ -119,7 +119,7 @@ def _said(error: OSError, number: int, address: int) -> str:
     where = f"I2C bus {number}"
     match error.errno:
         case errno.ENOENT | errno.ENODEV:
-            return f"there is no {where}: is dtparam=i2c_arm=on in config.txt?"
+            return f"there is no {where}: is dtparam=i2c_arm=on in config.txt, and i2c-dev in /etc/modules?"
         case errno.EACCES | errno.EPERM:
             return f"{where} may not be used by this user: add it to the group i2c"
         case errno.EREMOTEIO | errno.ENXIO:

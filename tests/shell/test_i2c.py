@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rackberry.clock import SystemClock
+from rackberry.clock import ManualClock, SystemClock
 from rackberry_agent.dht22 import Dht22
 from rackberry_agent.facts import ValueRead
 from rackberry_agent.i2c import Chip, SharedBus, open_bus
@@ -151,6 +151,38 @@ def test_readers_of_one_bus_take_turns_and_a_failing_one_is_heard(bus: StatefulB
     assert heard["air"] == ValueRead("air", 25.0)
     assert heard["t"].value is heard["h"].value is None
     assert "unplugged" in heard["h"].error
+
+
+class Ended(threading.Event):
+    """An end that comes at a moment of a clock moved by hand: waiting moves it."""
+
+    def __init__(self, clock: ManualClock, at_s: float) -> None:
+        super().__init__()
+        self._clock, self._at_s = clock, at_s
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self._clock.now_s += timeout or 0.0
+        return self.is_set()
+
+    def is_set(self) -> bool:
+        return self._clock.now() >= self._at_s
+
+
+@pytest.mark.parametrize(("takes_s", "times"), [(0.0, 10), (0.75, 10), (3.0, 7)])
+def test_each_is_read_at_its_interval_and_what_is_late_is_not_caught_up(
+    takes_s: float, times: int
+) -> None:
+    clock = ManualClock(now_s=100.0)
+
+    def read() -> dict[str, float]:
+        clock.now_s += takes_s
+        return {"temperature": 1.0}
+
+    heard: list[ValueRead] = []
+    read_for_ever(
+        [Reader({"temperature": "air"}, 2.0, read)], heard.append, clock, Ended(clock, 119.0)
+    )
+    assert len(heard) == times
 
 
 def _dht22(folder: Path, temperature: str, humidity: str) -> Dht22:

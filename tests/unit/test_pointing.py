@@ -1,6 +1,8 @@
 """Lights that point at neighbours, in the core alone and in a whole agent."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rackberry import topics
 from rackberry.clock import Random
@@ -71,6 +73,34 @@ def test_a_node_that_moves_is_pointed_at_where_it_is_and_the_worse_of_two_wins()
     assert pointing.lights(link_up=True) == {"a": Light.SUSPECT, "b": Light.OFF}
 
 
+_STEPS = st.tuples(
+    st.sampled_from("abc"),
+    st.none() | st.tuples(st.sampled_from(Liveness), st.none() | st.integers(1, 3), st.sampled_from("AB")),
+)  # fmt: skip
+
+
+@given(st.lists(_STEPS, max_size=30), st.booleans())
+def test_whatever_was_said_before_the_last_word_on_each_node_counts(
+    steps: list[tuple[str, tuple[Liveness, int | None, str] | None]], link_up: bool
+) -> None:
+    pointing = Pointing({f"slot-{slot}": slot for slot in (1, 2, 3)}, "A")
+    last: dict[str, tuple[Liveness, int | None, str]] = {}
+    for node, said in steps:
+        last.pop(node, None)
+        if said is not None:
+            last[node] = said
+        pointing.hear(node, None if said is None else _verdict(*said))
+    lights = pointing.lights(link_up=link_up)
+    for slot in (1, 2, 3):
+        there = {liveness for liveness, at, rack in last.values() if (at, rack) == (slot, "A")}
+        wanted = (
+            Light.DEAD if Liveness.DEAD in there
+            else Light.SUSPECT if Liveness.SUSPECT in there
+            else Light.OFF
+        )  # fmt: skip
+        assert lights[f"slot-{slot}"] is (wanted if link_up else Light.NO_BROKER)
+
+
 def test_a_shelf_lights_the_led_of_a_dead_neighbour_and_reports_it() -> None:
     shelf = Shelf()
     shelf.up()
@@ -85,6 +115,15 @@ def test_a_shelf_lights_the_led_of_a_dead_neighbour_and_reports_it() -> None:
     shelf.hear("node-3", Liveness.ALIVE)
     assert shelf.pins["single"] == 0.0
     assert shelf.reports()["slot-3"].shows is Light.OFF
+
+
+def test_the_master_says_in_which_rack_the_shelf_is() -> None:
+    shelf = Shelf()
+    shelf.up()
+    shelf.receive(topics.MASTER_VERDICT.at("node-3"), _verdict(Liveness.DEAD, 3, "B"))
+    assert shelf.reports()["slot-3"].shows is Light.OFF
+    shelf.receive(topics.MASTER_VERDICT.at("node-1"), _verdict(Liveness.ALIVE, 8, "B"))
+    assert shelf.reports()["slot-3"].shows is Light.DEAD
 
 
 def test_a_neighbour_that_is_forgotten_is_not_pointed_at() -> None:
