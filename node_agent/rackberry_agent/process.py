@@ -43,11 +43,15 @@ FLUSH_S = 1.0  # goodbye and LEDs off within 2 s of SIGTERM, also when the broke
 
 
 def run_agent(
-    settings: AgentSettings, node: str, on_pins: Callable[[Any], None] | None = None
+    settings: AgentSettings,
+    node: str,
+    on_pins: Callable[[Any], None] | None = None,
+    vitals: VitalsReader | None = None,
 ) -> None:
     """Run the agent of `node` on this machine's pins until a signal or a command stops it.
 
     `on_pins` gets gpiozero's pin factory once the pins are open: whoever drives mock pins needs it.
+    `vitals` reads others than this machine's own.
 
     Raises:
         PinError: when the pins cannot be had.
@@ -58,12 +62,18 @@ def run_agent(
     if on_pins is not None:
         on_pins(factory)
     try:
-        serve(settings, node, pins, inbox)
+        serve(settings, node, pins, inbox, vitals)
     finally:
         pins.close()
 
 
-def serve(settings: AgentSettings, node: str, pins: Pins, inbox: Inbox[Any]) -> None:
+def serve(
+    settings: AgentSettings,
+    node: str,
+    pins: Pins,
+    inbox: Inbox[Any],
+    vitals: VitalsReader | None = None,
+) -> None:
     """Run the agent of `node` on these pins until a signal or a command stops it."""
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda given, _: inbox.put(_stop_by(given)))
@@ -110,7 +120,7 @@ def serve(settings: AgentSettings, node: str, pins: Pins, inbox: Inbox[Any]) -> 
 
     ended = threading.Event()
     wake = Stop("a reading thread died")
-    thread("poll", lambda: _poll(settings, pins, inbox, clock, ended), inbox, wake)
+    thread("poll", lambda: _poll(settings, pins, vitals, inbox, clock, ended), inbox, wake)
     if any(given.enabled for given in settings.onewire.values()):
         thread("onewire", lambda: _read_onewire(settings, inbox, clock, ended), inbox, wake)
     if workshop is not None and works:
@@ -179,9 +189,14 @@ def _stop_by(number: int) -> Stop:
 
 
 def _poll(
-    settings: AgentSettings, pins: Pins, inbox: Inbox[Any], clock: Clock, ended: threading.Event
+    settings: AgentSettings,
+    pins: Pins,
+    given: VitalsReader | None,
+    inbox: Inbox[Any],
+    clock: Clock,
+    ended: threading.Event,
 ) -> None:
-    vitals = VitalsReader()
+    vitals = given or VitalsReader()
     vitals_due_s = clock.now()
     while True:
         pins.poll()
