@@ -56,8 +56,8 @@ pictures: $(STAMP)
 hardware: $(STAMP)
 	deploy/ensure-debian graphviz:dot
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,hardware]'
-	$(BIN)/python -m rackberry_boards check hardware/board.toml
-	$(BIN)/python -m rackberry_boards build hardware/board.toml --out hardware/generated
+	$(BIN)/rackberry board check hardware/board.toml
+	$(BIN)/rackberry board build hardware/board.toml --out hardware/generated
 	cp hardware/generated/pico-w/board.py firmware/pico/board.py
 	$(BIN)/python -m pytest tests/hardware
 

@@ -238,6 +238,13 @@ class LedReport(Message, frozen=True, kw_only=True):
         Meta(max_length=8, description="brightness read back from each pin, by colour"),
     ]
     error: Words | None = None
+    points_at_slot: (
+        Annotated[
+            int,
+            Meta(ge=0, le=10_000, description="it tells of the node in that slot, not of its own"),
+        ]
+        | None
+    ) = None
 
 
 class NodeReply(Message, frozen=True, kw_only=True):

@@ -16,7 +16,8 @@ What this adapter makes true, and paho alone does not:
 - Messages for one topic of a bundled route that wait together travel together. A message that waits for
   nobody is sent at once; order is kept on each topic, as MQTT keeps it.
 - TCP_NODELAY: without it Nagle and delayed acknowledgements cost 40 ms for each QoS 1 message.
-- The socket is read in blocks: paho asks the kernel for single bytes, several calls a message.
+- The socket is read and written in blocks: paho asks the kernel for single bytes, several calls a message,
+  and sends every packet in a call of its own.
 - The death of the network thread is the death of the process (see `rackberry.loop`).
 """
 
@@ -117,9 +118,10 @@ class Link:
         self._waking, self._wake = socket.socketpair()
         self._waking.setblocking(False)
         self._wake.setblocking(False)
+        self._woken = False
         self._stopping = Flag()
         self._stopped = Flag()
-        self._client: _BlockReader | None = None
+        self._client: _BlockClient | None = None
         self._connected = False
         self._answered = False  # by a CONNACK, of whatever kind
         self._gate_open = False  # closed until the birth is out
@@ -150,9 +152,18 @@ class Link:
         return self._stopped.wait(timeout_s) and not self._unacknowledged and not self._pending
 
     def _signal(self) -> None:
+        if self._woken:
+            return  # and has not looked yet
+        self._woken = True
         # A full pipe wakes as well as an empty one; a closed one has nobody left to wake.
         with contextlib.suppress(OSError):
             self._wake.send(b"\0")
+
+    def _slept(self) -> None:
+        """The network thread looks at what is outgoing, next."""
+        with contextlib.suppress(BlockingIOError):
+            self._waking.recv(4096)
+        self._woken = False
 
     # --- the network thread -----------------------------------------------------------------------
 
@@ -178,27 +189,27 @@ class Link:
         self._wake.close()
         self._stopped.set()
 
-    def _serve(self, client: "_BlockReader") -> None:
+    def _serve(self, client: "_BlockClient") -> None:
         """Drive one connection until it ends or we are asked to stop."""
         self._client = client
         misc_due_s = self._clock.now() + 1.0
         while (sock := client.socket()) is not None:
-            if self._stopping.is_set() and self._flushed():
+            if self._stopping.is_set() and self._flushed() and not client.unsent:
+                client.blocks = False  # paho closes the socket as soon as it has sent its goodbye
                 client.disconnect()
                 client.loop_write()
                 return
             readers: list[Any] = [self._waking]
             if self._inbox.backlog < BACKLOG_MAX:
                 readers.append(sock)
-            writers: list[Any] = [sock] if client.want_write() else []
+            writers: list[Any] = [sock] if client.want_write() or client.unsent else []
             readable, _, _ = select.select(readers, writers, [], 0.25)
             if self._waking in readable:
-                with contextlib.suppress(BlockingIOError):
-                    self._waking.recv(4096)
+                self._slept()
             if len(readable) > (self._waking in readable):
                 client.read_block()
             self._send_pending(client)
-            if client.want_write():
+            if client.want_write() or client.unsent:
                 client.loop_write()
             if self._clock.now() >= misc_due_s:
                 client.loop_misc()
@@ -213,8 +224,7 @@ class Link:
         until_s = self._clock.now() + seconds
         while not self._stopping.is_set() and (left_s := until_s - self._clock.now()) > 0:
             select.select([self._waking], [], [], left_s)
-            with contextlib.suppress(BlockingIOError):
-                self._waking.recv(4096)
+            self._slept()
             self._take_outgoing()
 
     def _take_outgoing(self) -> None:
@@ -247,7 +257,7 @@ class Link:
             del self._growing[address]
         return items
 
-    def _send_pending(self, client: "_BlockReader") -> None:
+    def _send_pending(self, client: "_BlockClient") -> None:
         self._take_outgoing()
         if not self._connected:
             return
@@ -270,7 +280,7 @@ class Link:
                 return
         self._gate_open = True
 
-    def _send(self, client: "_BlockReader", items: list[Item]) -> None:
+    def _send(self, client: "_BlockClient", items: list[Item]) -> None:
         address = items[0][0].address
         topic = address.under(self._settings.root)
         sent: list[Item] = []
@@ -304,7 +314,7 @@ class Link:
             self._send_payload(client, topic, payloads, sent)
 
     def _send_payload(
-        self, client: "_BlockReader", topic: str, payloads: list[bytes], items: list[Item]
+        self, client: "_BlockClient", topic: str, payloads: list[bytes], items: list[Item]
     ) -> None:
         effect = items[0][0]
         assert isinstance(effect, Publish)
@@ -322,7 +332,7 @@ class Link:
             self._expiries[expiry_s] = properties
         return self._expiries[expiry_s]
 
-    def _forget_connection(self, client: "_BlockReader") -> None:
+    def _forget_connection(self, client: "_BlockClient") -> None:
         if self._connected:
             self._inbox.put(LinkDown("the connection to the broker ended"))
         elif not self._answered and not self._stopping.is_set():
@@ -347,9 +357,9 @@ class Link:
 
     # --- the paho client --------------------------------------------------------------------------
 
-    def _make_client(self) -> "_BlockReader":
+    def _make_client(self) -> "_BlockClient":
         settings = self._settings
-        client = _BlockReader(
+        client = _BlockClient(
             CallbackAPIVersion.VERSION2,
             client_id=self._client_id,
             protocol=MQTTProtocolVersion.MQTTv5 if self._v5 else MQTTProtocolVersion.MQTTv311,
@@ -476,15 +486,21 @@ class Link:
 _OPENSSL = sys.modules.get("ssl") is not None
 
 
-class _BlockReader(paho.Client):
-    """paho, but it asks the kernel for blocks instead of single bytes.
+class _BlockClient(paho.Client):
+    """paho, but it gives the kernel blocks, and takes blocks, instead of single bytes and packets.
 
-    `_sock_recv` is paho's own seam between its parser and the socket. Should a later paho 2 rename
-    it, this override is never called and paho reads as it always did: slower, not wrong.
+    `_sock_recv` and `_sock_send` are paho's own seams between its parser and the socket. Should a later
+    paho 2 rename them, these are never called and paho works as it always did: slower, not wrong.
     """
 
     _block = b""
     _block_at = 0
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self.blocks = True
+        self.unsent = bytearray()
+        """What paho holds to be sent and the kernel has not taken."""
 
     def _sock_recv(self, bufsize: int) -> bytes:
         if self._block_at >= len(self._block):
@@ -504,12 +520,32 @@ class _BlockReader(paho.Client):
         return sock.recv(BLOCK_BYTES)
 
     def _sock_send(self, buf: bytes | bytearray) -> int:
+        if self.blocks:
+            self.unsent += buf
+            return len(buf)
+        return self._send_now(buf)
+
+    def _send_now(self, buf: bytes | bytearray) -> int:
         if _OPENSSL:
             return super()._sock_send(buf)
         sock = self.socket()
         if sock is None:
             raise ConnectionError("the socket is closed")
         return sock.send(buf)
+
+    def loop_write(self) -> MQTTErrorCode:
+        """Let paho write what it has, then give it to the kernel in one piece."""
+        code = super().loop_write()
+        while self.unsent and self.socket() is not None:
+            try:
+                sent = self._send_now(self.unsent)
+            except BlockingIOError:  # paho makes TLS say it like this, too
+                break
+            except OSError:  # the connection is gone, and reading from it says so
+                self.unsent.clear()
+                break
+            del self.unsent[:sent]
+        return code
 
     def read_block(self) -> None:
         """Handle all packets of one block, and what TLS holds back behind it."""

@@ -12,6 +12,7 @@ from rackberry_boards.circuits import modules
 from rackberry_boards.lists import current_words, parts_list, wire_rows
 from rackberry_boards.models import MODELS
 from rackberry_boards.parts import Board
+from rackberry_boards.rules import sensors_of
 
 
 def assembly_md(name: str, board: Board) -> str:
@@ -112,10 +113,13 @@ def _set_up(board: Board) -> Iterator[str]:
             "as `device` and build again, or complete the marked lines of `agent.toml`."
         )
     if unread := _unread(board):
-        yield f"- Wired here but not used by the agent of this version: {', '.join(unread)}."
+        yield f"- Wired here but not used by the firmware of this version: {', '.join(unread)}."
 
 
 def _unread(board: Board) -> list[str]:
+    """What a Pico's firmware leaves alone; an agent drives all of it."""
+    if MODELS[board.model].family != "pico":
+        return []
     found = []
     if any(light.points_at_slot is not None for light in board.lights.values()):
         found.append("the lights that point at other slots")
@@ -133,6 +137,8 @@ def _try(board: Board) -> Iterator[str]:
             yield f"- Pull the plug of `{name}`: it must alarm. That is the point of a normally-closed contact."
         else:
             yield f"- Set `{name}` off and watch `rackberry sensors`."
+    if MODELS[board.model].family != "pico":
+        yield from _try_driven(board)
     for name, light in board.lights.items():
         if light.palette is None or light.points_at_slot is not None:
             continue
@@ -147,3 +153,19 @@ def _try(board: Board) -> Iterator[str]:
             if any(patterns[colour].name != "off" for colour in colours):
                 shown = " | ".join(patterns[colour].name for colour in colours)
                 yield f"| {sign.light} | {shown} | {sign.meaning} |"
+
+
+def _try_driven(board: Board) -> Iterator[str]:
+    for name, device in board.i2c.items():
+        first = sensors_of(name, device.part)[0]
+        yield f"- `rackberry sensors` shows `{first}`; pull the {device.part}'s plug: it says `error`, and heals by itself."
+    for name, fan in board.fans.items():
+        yield (
+            f"- Stop the agent: fan `{name}` runs full. Started again it follows `{fan.follows}`: still below "
+            f"{fan.start_c:g} °C, full from {fan.full_c:g} °C."
+        )
+    for name, relay in board.relays.items():
+        yield f"- Relay `{name}` is {relay.safe} whenever the agent is not running; a job may switch it (`set-output`)."
+    for name, light in board.lights.items():
+        if light.points_at_slot is not None:
+            yield f"- Unplug the node in slot {light.points_at_slot}: light `{name}` flashes once the master holds it dead."

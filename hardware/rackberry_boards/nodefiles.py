@@ -1,8 +1,8 @@
 """What a node reads: the agent's configuration, lines for config.txt, the Pico's board.py.
 
 Theory of operation: each is written from the board alone, as text, with a line at the top that says
-where it comes from. What the agent or the firmware cannot read yet stands in the agent's file as a
-comment, so that nothing is wired without being mentioned, and nothing is claimed that does not work.
+where it comes from. What cannot be known before somebody has looked (a thermometer's own name) stands there
+as a comment, so that nothing is wired without being mentioned, and nothing is claimed that does not work.
 """
 
 from collections.abc import Iterator, Mapping
@@ -10,8 +10,14 @@ from collections.abc import Iterator, Mapping
 import msgspec
 
 from rackberry_boards.models import MODELS
-from rackberry_boards.overlays import config_lines
-from rackberry_boards.parts import Board, Input, OneWireSensor
+from rackberry_boards.overlays import (
+    OVERLAYS,
+    PWM_CHANNEL,
+    PWM_CHANNEL_PI5,
+    config_lines,
+    pins_of,
+)
+from rackberry_boards.parts import Board, Fan, Input, OneWireSensor
 
 MADE = "Made from hardware/board.toml by `make hardware`; change it there."
 
@@ -32,19 +38,25 @@ def agent_toml(name: str, board: Board) -> str:
     if board.slot is not None:
         lines.append(f"slot = {board.slot}")
     for light_name, light in board.lights.items():
-        if light.points_at_slot is not None:
-            continue
         lines += ["", f"[leds.{light_name}]"]
         lines.append(f"pins = {_table({c: str(lamp.pin) for c, lamp in light.lamps.items()})}")
         if not light.active_high:
             lines.append("active_high = false")
+        if light.points_at_slot is not None:
+            lines.append(f"points_at_slot = {light.points_at_slot}")
     for input_name, given in board.inputs.items():
         lines += ["", f"[inputs.{input_name}]", *_input(given)]
     if board.onewire:
         for sensor_name, sensor in board.onewire.sensors.items():
             lines += ["", *_sensor(sensor_name, sensor)]
-    if unread := list(_unread(board)):
-        lines += ["", "# Wired, but not read by the agent of this version:", *unread]
+    for device_name, device in board.i2c.items():
+        lines += ["", f"[i2c.{device_name}]", f'part = "{device.part}"']
+        lines.append(f"address = 0x{device.address:02x}")
+    for fan_name, fan in board.fans.items():
+        lines += ["", f"[fans.{fan_name}]", *_fan(board, fan)]
+    for relay_name, relay in board.relays.items():
+        lines += ["", f"[outputs.{relay_name}]", f"pin = {relay.pin}"]
+        lines += [f"active_high = {_spell(relay.active_high)}", f'safe = "{relay.safe}"']
     return "\n".join(lines) + "\n"
 
 
@@ -69,18 +81,23 @@ def _sensor(name: str, sensor: OneWireSensor) -> Iterator[str]:
     yield f"interval_s = {sensor.interval_s:g}"
 
 
-def _unread(board: Board) -> Iterator[str]:
-    for name, light in board.lights.items():
-        if light.points_at_slot is not None:
-            pins = ", ".join(f"GPIO{lamp.pin}" for lamp in light.lamps.values())
-            yield f"#   light {name} on {pins}, which points at slot {light.points_at_slot}"
-    for name, device in board.i2c.items():
-        yield f"#   {device.part} {name} at I2C address 0x{device.address:02x}"
-    for name, fan in board.fans.items():
-        tach = f", tachometer on GPIO{fan.tach_pin}" if fan.tach_pin is not None else ""
-        yield f"#   fan {name}, speed on GPIO{fan.pin}{tach}"
-    for name, relay in board.relays.items():
-        yield f"#   relay {name} on GPIO{relay.pin}"
+def _fan(board: Board, fan: Fan) -> Iterator[str]:
+    yield f"pin = {fan.pin}"
+    yield f"inverted = {_spell(fan.drive == 'transistor')}"
+    pwm = board.overlays.get("pwm")
+    if pwm is not None and fan.pin in pins_of(OVERLAYS["pwm"], pwm):
+        yield 'pwm_dir = "/sys/class/pwm/pwmchip0"'
+        yield f"pwm_channel = {PWM_CHANNEL_PI5[fan.pin] if board.model == 'pi-5' else PWM_CHANNEL[fan.pin]}"
+    if fan.tach_pin is not None:
+        yield f"tach_pin = {fan.tach_pin}"
+        yield f"pulses_per_turn = {fan.pulses_per_turn}"
+    yield f"follows = {_quote(fan.follows)}"
+    yield f"start_c = {fan.start_c:g}"
+    yield f"full_c = {fan.full_c:g}"
+
+
+def _spell(value: bool) -> str:
+    return "true" if value else "false"
 
 
 def config_txt(name: str, board: Board) -> str:

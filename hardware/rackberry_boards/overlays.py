@@ -59,6 +59,11 @@ OVERLAYS: dict[str, Overlay] = {
 PWM_FUNC = {12: 4, 13: 4, 18: 2, 19: 2}
 """The alternate function that puts PWM on a pin (overlays/README, "pwm"): ALT0 is 4, ALT5 is 2."""
 
+PWM_CHANNEL = {12: 0, 13: 1, 18: 0, 19: 1}
+"""The kernel's PWM channel behind a pin (BCM2835 ARM Peripherals, table 6-31)."""
+PWM_CHANNEL_PI5 = {12: 0, 13: 1, 18: 2, 19: 3}
+"""The same on a Pi 5 (RP1 Peripherals, table 4: GPIO18 and GPIO19 have channels of their own)."""
+
 
 def claims(overlays: Overlays) -> dict[int, tuple[str, ...]]:
     """The overlays that hold each pin; unknown overlays hold none.

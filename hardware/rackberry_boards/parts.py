@@ -20,6 +20,10 @@ Pin = Annotated[
 HeaderPin = Annotated[
     int, Meta(ge=1, le=40, description="position on the header, to double-check `pin` against")
 ]
+ShortId = Annotated[
+    str,
+    Meta(pattern="^[a-z0-9][a-z0-9-]{0,47}$", description="what it measures is added to its name"),
+]
 Ohm = Annotated[float, Meta(ge=0, le=1e7)]
 Volt = Annotated[float, Meta(gt=0, le=60)]
 Milliamp = Annotated[float, Meta(gt=0, le=1e5)]
@@ -171,6 +175,17 @@ class Fan(_Part, frozen=True, kw_only=True):
     tach_pullup_ohm: Ohm | None = None
     tach_pullup_v: Annotated[Volt, Meta(description="where that resistor goes")] = 3.3
     pulses_per_turn: Annotated[int, Meta(ge=1, le=8)] = 2
+    follows: Annotated[Name, Meta(description='"cpu", or a sensor of this board that gives °C')] = (
+        "cpu"
+    )
+    start_c: Annotated[float, Meta(ge=0, le=120, description="below it the fan stands")] = 45.0
+    full_c: Annotated[float, Meta(ge=1, le=120, description="from it on it runs full")] = 70.0
+
+    def __post_init__(self) -> None:
+        if self.full_c <= self.start_c:
+            raise ValueError(
+                f"full_c is {self.full_c:g} and start_c {self.start_c:g}; full_c must be higher"
+            )
 
 
 class Relay(_Part, frozen=True, kw_only=True):
@@ -183,6 +198,12 @@ class Relay(_Part, frozen=True, kw_only=True):
     base_ohm: Annotated[Ohm, Meta(description="from the pin to the transistor's base")] = 1000.0
     diode: Annotated[bool, Meta(description="a diode across the coil")] = True
     switches: Annotated[Name, Meta(description="what its contact switches")] = ""
+    active_high: Annotated[
+        bool, Meta(description="false: a module that is on while its pin is low")
+    ] = True
+    safe: Annotated[
+        Literal["on", "off"], Meta(description="what it is while nobody commands it")
+    ] = "off"
 
 
 class Board(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -200,8 +221,8 @@ class Board(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     lights: Annotated[dict[Id, StatusLight], Meta(max_length=16)] = {}
     inputs: Annotated[dict[Id, Input], Meta(max_length=64)] = {}
     onewire: OneWireBus | None = None
-    i2c: Annotated[dict[Id, I2cDevice], Meta(max_length=16)] = {}
-    fans: Annotated[dict[Id, Fan], Meta(max_length=4)] = {}
+    i2c: Annotated[dict[ShortId, I2cDevice], Meta(max_length=16)] = {}
+    fans: Annotated[dict[ShortId, Fan], Meta(max_length=4)] = {}
     relays: Annotated[dict[Id, Relay], Meta(max_length=16)] = {}
     own_light: Annotated[bool, Meta(description="pico-w: use the LED that is on it, too")] = False
     own_sensors: Annotated[

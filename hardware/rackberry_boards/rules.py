@@ -86,6 +86,7 @@ def check(board: Board) -> tuple[Finding, ...]:
         *electrical.supplies(board),
         *electrical.total(board),
         *_names(board),
+        *_follows(board),
         *_own_parts(board, model),
         *_one_line(msgspec.to_builtins(board), ""),
     ]
@@ -230,12 +231,50 @@ def _served(board: Board, model: Model) -> Iterator[Finding]:
 
 def _names(board: Board) -> Iterator[Finding]:
     sensors = set(board.onewire.sensors) if board.onewire else set()
-    groups = (("inputs", set(board.inputs)), ("onewire.sensors", sensors), ("i2c", set(board.i2c)))
+    chips = {each for name, d in board.i2c.items() for each in sensors_of(name, d.part)}
+    fans = {each for name in board.fans for each in (f"{name}-speed", f"{name}-rpm")}
+    groups = (
+        ("inputs", set(board.inputs)),
+        ("onewire.sensors", sensors),
+        ("i2c", chips),
+        ("fans", fans),
+        ("relays", set(board.relays)),
+    )
     for index, (group, names) in enumerate(groups):
         for other, others in groups[index + 1 :]:
             for name in sorted(names & others):
                 words = f"{name!r} stands under {group} and under {other}; every sensor has its own name"
                 yield error("name-twice", f"{other}.{name}", words)
+
+
+def sensors_of(name: str, part: str) -> tuple[str, ...]:
+    """The sensors that the agent makes of an I2C device.
+
+    >>> sensors_of("air", "TMP102"), sensors_of("in", "INA219")[1]
+    (('air',), 'in-current')
+    """
+    measured = {
+        "BME280": ("temperature", "humidity", "pressure"),
+        "INA219": ("voltage", "current", "power"),
+    }.get(part)
+    return (name,) if measured is None else tuple(f"{name}-{each}" for each in measured)
+
+
+def _follows(board: Board) -> Iterator[Finding]:
+    """A fan follows a temperature that there is."""
+    accepted = ["cpu"]
+    if board.onewire:
+        accepted += [name for name, one in board.onewire.sensors.items() if one.device]
+    for name, device in board.i2c.items():
+        if device.part != "INA219":
+            accepted.append(sensors_of(name, device.part)[0])
+    for name, fan in board.fans.items():
+        if fan.follows not in accepted:
+            words = (
+                f"fan {name!r} follows {fan.follows!r}, which gives no temperature on this board (a DS18B20 "
+                f"counts once its device is given); accepted are {', '.join(accepted)}"
+            )
+            yield error("follows-nothing", f"fans.{name}", words)
 
 
 def _own_parts(board: Board, model: Model) -> Iterator[Finding]:

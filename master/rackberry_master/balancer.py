@@ -4,6 +4,7 @@ Theory of operation: work is bound late. The queue stays with the master; a node
 for short jobs only, a little more, so that it need not wait for the next message:
 
     expected length on the node      prefetched for each slot
+    under 5 ms                       32
     under 0.2 s                      4
     under 5 s                        1
     longer                           none: the message costs nothing beside the job
@@ -38,7 +39,7 @@ from rackberry_master.jobs import LIVE, Shape
 from rackberry_master.speeds import Speeds
 from rackberry_master.waiting import Head
 
-PREFETCH = ((0.2, 4), (5.0, 1))  # below so many seconds, so many a slot
+PREFETCH = ((0.005, 32), (0.2, 4), (5.0, 1))  # below so many seconds, so many a slot
 DUPLICATES_SHARE_MAX = 0.1
 AVOID_FACTOR = 4.0  # a node that just failed this job must be so much faster to get it again
 WEIGHT_MIN = 0.05

@@ -13,6 +13,7 @@ from those by `dependents`. Open attempts are few (no more than slots and what i
 are simply all looked at once a second.
 """
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -47,6 +48,9 @@ from rackberry_master.waiting import WaitingQueue
 BUSY = LIVE | {AttemptState.CLOSING}
 NEVER = float("inf")
 PUBLISH_INTERVAL_S = 0.1  # a job that passes through several states in less is published once
+PUBLISH_AT_ONCE_MAX = (
+    30  # of those that are not finished: in a flood, most finish before their turn
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -357,11 +361,12 @@ class JobDesk:
                 self.dirty[job] = None
         self.changed.clear()
         if self.dirty and now >= self.publish_due_s:
-            for job in self.dirty.copy():
+            for job in list(itertools.islice(self.dirty, PUBLISH_AT_ONCE_MAX)):
                 if job in self.entries:
                     self._publish(self.entries[job])
-            self.dirty.clear()
-            self.publish_due_s = NEVER
+                else:
+                    del self.dirty[job]
+            self.publish_due_s = now + PUBLISH_INTERVAL_S if self.dirty else NEVER
         elif self.dirty and self.publish_due_s == NEVER:
             self.publish_due_s = now + PUBLISH_INTERVAL_S
         elif not self.dirty:

@@ -65,6 +65,7 @@ FILTERS = ("node/#", "request/#", topics.MASTER_HEALTH.pattern)
 """What the master subscribes to: nodes, requests, and its own echo."""
 
 ASK_INTERVAL_S = 5.0
+ALARM_CHANGES = frozenset({"wet", "smoke"})  # of leak and smoke detectors
 EDGES_BURST = 10.0  # edges of one node that are told at once; then one every six seconds
 EDGES_PER_S = 1 / 6
 LEDS_MAX = 16
@@ -374,7 +375,8 @@ class Master:
         member.edges_budget -= 1
         held = "" if edge.held_s is None else f", after {edge.held_s:.0f} s"
         words = f"{member.node} {fact.address.second}: {edge.change}{held}"
-        self._desk.tell(now, "sensor-edge", "info", words, node=member.node)
+        severity: Literal["info", "alarm"] = "alarm" if edge.change in ALARM_CHANGES else "info"
+        self._desk.tell(now, "sensor-edge", severity, words, node=member.node)
 
     def _on_attempt(self, member: Member, fact: Received, now: float) -> None:
         assert isinstance(fact.data, AttemptReport)

@@ -58,7 +58,8 @@ from rackberry_agent.facts import (
 from rackberry_agent.health import Health, Judgement
 from rackberry_agent.identify import Identifying
 from rackberry_agent.leds import LedScheduler, SetBrightness
-from rackberry_agent.sensors import Contact, Gauge
+from rackberry_agent.pointing import Pointing
+from rackberry_agent.sensors import ALARMS, WORDS, Contact, Gauge
 from rackberry_agent.working import Working
 
 __all__ = [
@@ -80,9 +81,10 @@ class NodeSpec:
         info: what it says of itself.
         contacts: digital inputs by name.
         gauges: analogue sensors by name.
-        lights: status lights by name, with the LEDs they have.
+        lights: lights by name, with the LEDs they have.
         work: what it does for others; None for nothing.
         outbox: reports of a former process that the master may not have recorded.
+        points_at: of the lights that point at a neighbour: its slot.
         interval_s: between heartbeats.
     """
 
@@ -94,11 +96,16 @@ class NodeSpec:
     interval_s: float = 0.5
     work: WorkSpec | None = None
     outbox: tuple[tuple[str, AttemptReport], ...] = ()
+    points_at: dict[str, int] = field(default_factory=dict)
 
 
-def filters(node: str, *, works: bool = False) -> tuple[str, ...]:
-    """What the agent of `node` subscribes to, below the root; with work, the master's heartbeat, too."""
-    own = (f"cmd/{node}/+", topics.MASTER_VERDICT.filter(node))
+def filters(node: str, *, works: bool = False, points: bool = False) -> tuple[str, ...]:
+    """What the agent of `node` subscribes to, below the root.
+
+    With work, the master's heartbeat, too; with lights that point at neighbours, every verdict.
+    """
+    verdicts = topics.MASTER_VERDICT.filter() if points else topics.MASTER_VERDICT.filter(node)
+    own = (f"cmd/{node}/+", verdicts)
     return (*own, topics.MASTER_HEALTH.pattern) if works else own
 
 
@@ -122,7 +129,10 @@ class Agent:
         self._gauges = spec.gauges
         for gauge in spec.gauges.values():
             gauge.last_s = now  # a sensor has its first three intervals to speak
-        self._leds = LedScheduler(spec.lights)
+        self._leds = LedScheduler(spec.lights, spec.points_at)
+        self._pointing = Pointing(spec.points_at, spec.info.rack)
+        self._status_lights = set(spec.lights) - self._pointing.names
+        self._pointed: dict[str, Light] = {}
         self._health = Health()
         self._judged = Judgement(Condition.OK, ())
         self._vitals = Vitals()
@@ -137,7 +147,7 @@ class Agent:
         self._announced_s = float("-inf")
         self._announce_due_s: float | None = None
         has_button = any(contact.kind == "button" for contact in spec.contacts.values())
-        self._identifying = Identifying(has_button=has_button, has_light=bool(spec.lights))
+        self._identifying = Identifying(has_button=has_button, has_light=bool(self._status_lights))
         self._working = Working(Attempts(spec.work or WorkSpec(spec.node, 0), spec.outbox))
         self._ending: str | None = None
         """Why it is about to stop, while its attempts are being ended."""
@@ -294,7 +304,7 @@ class Agent:
         settled = self._settle(event.sensor, contact, now)
         if not settled and (contact.error != error or first is not (contact.active is None)):
             self._publish_contact(event.sensor)
-        if contact.error != error:
+        if contact.error != error or contact.kind in ALARMS:
             self._judge(now)
 
     def _settle(self, name: str, contact: Contact, now: float) -> bool:
@@ -306,6 +316,8 @@ class Agent:
         if contact.kind == "button" and contact.active:
             words = f"somebody pressed {name} on {self._spec.node}"
             self._reply(self._identifying.end("done", words))
+        if contact.kind in ALARMS:
+            self._judge(now)
         return True
 
     def _publish_contact(self, name: str) -> None:
@@ -336,6 +348,9 @@ class Agent:
 
     def _faults(self, now: float) -> list[str]:
         faults = [f"sensor {n}: {c.error}" for n, c in self._contacts.items() if c.error]
+        for name, contact in self._contacts.items():
+            if contact.kind in ALARMS and contact.active:
+                faults.insert(0, f"{name}: {WORDS[contact.kind][0]}")
         for name, gauge in self._gauges.items():
             reading = gauge.reading(now)
             if reading.quality is Quality.ERROR or name in self._stale:
@@ -392,13 +407,23 @@ class Agent:
         light = self.light
         if light is not self._shown:
             self._shown = light
-            self._leds.show(light, now, self._people_ms())
+            self._leds.show(light, now, self._people_ms(), self._status_lights)
             self._report_due = True
             self._light_due_s = now
+        self._point(now)
         if now >= self._light_due_s:
             self._set(self._leds.due(now))
             self._light_due_s = self._leds.next_s(now)
             self._report_when_read()
+
+    def _point(self, now: float) -> None:
+        pointed = self._pointing.lights(link_up=self._link_up)
+        for name, light in pointed.items():
+            if light is not self._pointed.get(name):
+                self._leds.show(light, now, self._people_ms(), [name])
+                self._report_due = True
+                self._light_due_s = now
+        self._pointed = pointed
 
     def _set(self, wishes: list[SetBrightness]) -> None:
         self._unread += len(wishes)
@@ -431,6 +456,9 @@ class Agent:
         if fact.address.route is topics.MASTER_HEALTH:
             self._out += self._working.received(fact, self._verdict, now) or []
             return
+        if isinstance(data, Verdict):
+            self._on_verdict(fact, data, now)
+            return
         command = isinstance(data, Announce | Identify | Shutdown | Run | Cancel)
         if fact.address.first != self._spec.node or (command and fact.retained):
             self._refused += 1
@@ -450,12 +478,17 @@ class Agent:
                 words = "stopping; the Pi itself stays on"
                 self._reply([NodeReply(id=data.id, stage="accepted", words=words)])
                 self._stop("asked to stop by a command", now)
-            case Verdict():
-                self._verdict = data
-                if data.liveness is Liveness.DEAD and not fact.retained:
-                    self._announce_due_s = max(now, self._announced_s + ANNOUNCE_INTERVAL_S)
             case _:
                 self._refused += 1
+
+    def _on_verdict(self, fact: Received, verdict: Verdict, now: float) -> None:
+        self._pointing.hear(fact.address.first, verdict)
+        if fact.address.first != self._spec.node:
+            return
+        self._pointing.move(verdict.rack)
+        self._verdict = verdict
+        if verdict.liveness is Liveness.DEAD and not fact.retained:
+            self._announce_due_s = max(now, self._announced_s + ANNOUNCE_INTERVAL_S)
 
     def _reply(self, replies: list[NodeReply]) -> None:
         for reply in replies:
@@ -463,7 +496,9 @@ class Agent:
 
     def _on_cleared(self, event: Cleared, _now: float) -> None:
         if event.address.route is topics.MASTER_VERDICT:
-            self._verdict = None  # forgotten by the master: as new
+            self._pointing.hear(event.address.first, None)
+            if event.address.first == self._spec.node:
+                self._verdict = None  # forgotten by the master: as new
 
     # --- the end ----------------------------------------------------------------------------------
 

@@ -33,14 +33,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not settings.broker.ca_file:
         without_openssl()
     from rackberry_agent.pins import PinError
-    from rackberry_agent.process import run_agent
 
     try:
+        if arguments.make_safe:
+            from rackberry_agent.safe import make_safe
+
+            return _made_safe(make_safe(settings))
+        from rackberry_agent.process import run_agent
+
         run_agent(settings, node)
     except PinError as error:
         print(f"rackberry-agent: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _made_safe(errors: Sequence[str]) -> int:
+    for error in errors:
+        print(f"rackberry-agent: {error}", file=sys.stderr)
+    return 1 if errors else 0
 
 
 def _settings(arguments: argparse.Namespace) -> tuple[AgentSettings, str]:
@@ -64,6 +75,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--pins", choices=["auto", "mock"], help="overrides the configuration")
     parser.add_argument(
         "--log-level", default="info", choices=["debug", "info", "warning", "error"]
+    )
+    parser.add_argument(
+        "--make-safe",
+        action="store_true",
+        help="fans full, outputs safe, LEDs dark, and end: for after an agent that was killed",
     )
     parser.add_argument("--version", action="version", version=f"rackberry-agent {__version__}")
     return parser

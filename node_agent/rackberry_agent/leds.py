@@ -12,6 +12,7 @@ is an error of its colour. The error lasts until a read agrees at the brightness
 that is stuck dark agrees with every dark half of its blink, and must not be well and ill twice a second.
 """
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from rackberry.language import DARK, LANGUAGE, Light, Palette, Pattern
@@ -81,6 +82,7 @@ class LedScheduler:
 
     Args:
         palettes: which LEDs each status light has, by its name.
+        points_at: the slot that a light points at, of those that do.
 
     >>> leds = LedScheduler({"status": Palette.RED_GREEN_AMBER})
     >>> leds.show(Light.READY, now=0.0, wall_ms=0)
@@ -91,13 +93,20 @@ class LedScheduler:
     ([], inf)
     """
 
-    def __init__(self, palettes: dict[str, Palette]) -> None:
+    def __init__(
+        self, palettes: dict[str, Palette], points_at: Mapping[str, int] | None = None
+    ) -> None:
+        self._points_at = points_at or {}
         self._lights = {name: _StatusLight(palette) for name, palette in palettes.items()}
 
-    def show(self, light: Light, now: float, wall_ms: int) -> bool:
-        """Say `light` on every status light; False when they say it already."""
+    def show(
+        self, light: Light, now: float, wall_ms: int, names: Collection[str] | None = None
+    ) -> bool:
+        """Say `light` on these lights, or on every light; False when they say it already."""
         changed = False
-        for status in self._lights.values():
+        for name, status in self._lights.items():
+            if names is not None and name not in names:
+                continue
             if status.shows is light and status.patterns:
                 continue
             changed = True
@@ -162,6 +171,7 @@ class LedScheduler:
                     c: round(led.seen, 3) for c, led in status.leds.items() if led.seen is not None
                 },
                 error=status.error,
+                points_at_slot=self._points_at.get(name),
             )
             for name, status in self._lights.items()
         }

@@ -8,13 +8,11 @@ register"), which is not a temperature and is refused unless the last one was ne
 
 from pathlib import Path
 
+from rackberry_agent.readers import SensorError
+
 POWER_ON_C = 85.0
 NEAR_C = 10.0
 RANGE_C = (-55.0, 125.0)  # of the DS18B20
-
-
-class OneWireError(OSError):
-    """The sensor gave no temperature; the message says why, for people."""
 
 
 class Ds18b20:
@@ -34,26 +32,28 @@ class Ds18b20:
         """The temperature in °C.
 
         Raises:
-            OneWireError: when there is none, with the reason.
+            SensorError: when there is none, with the reason.
         """
         try:
             text = self._path.read_text(encoding="ascii").strip()
         except FileNotFoundError:
-            raise OneWireError(f"no device {self._device} on the bus: unplugged?") from None
+            raise SensorError(f"no device {self._device} on the bus: unplugged?") from None
         except (OSError, UnicodeDecodeError) as error:
-            raise OneWireError(f"{self._device} does not answer: {error}") from None
+            raise SensorError(f"{self._device} does not answer: {error}") from None
         try:
             celsius = int(text) / 1000
         except ValueError:
-            raise OneWireError(
+            raise SensorError(
                 f"{self._device} gave {text[:20]!r}: bad checksum or wiring"
             ) from None
         if not RANGE_C[0] <= celsius <= RANGE_C[1]:
-            raise OneWireError(f"{self._device} gave {celsius} °C, outside of what it can measure")
+            raise SensorError(f"{self._device} gave {celsius} °C, outside of what it can measure")
         fresh = self._last_c is None or abs(self._last_c - POWER_ON_C) > NEAR_C
         if celsius == POWER_ON_C and fresh:
-            raise OneWireError(
-                f"{self._device} has just been powered on and has no temperature yet"
-            )
+            raise SensorError(f"{self._device} has just been powered on and has no temperature yet")
         self._last_c = celsius
         return celsius
+
+    def read_all(self) -> dict[str, float]:
+        """What it measures, by quantity. Raises as `read`."""
+        return {"temperature": self.read()}

@@ -7,6 +7,7 @@ run again, which costs less than a synced write to an SD card for each job.
 
 import contextlib
 import logging
+import os
 from pathlib import Path
 
 import msgspec
@@ -59,17 +60,27 @@ class Outbox:
             OutboxError: when the disk refuses; the report is then in memory only.
         """
         path = self._path(job, report.token)
-        part = path.with_suffix(".part")
+        part = f"{path}.part"
         try:
-            part.write_bytes(msgspec.json.encode(report))
-            part.replace(path)
+            descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            try:
+                _write(descriptor, msgspec.json.encode(report))
+            finally:
+                os.close(descriptor)
+            os.rename(part, path)
         except OSError as error:
             raise OutboxError(f"{path} cannot be written: {error.strerror}") from error
 
     def discard(self, job: str, token: int) -> None:
         """Remove a report that the master has answered."""
         with contextlib.suppress(OSError):
-            self._path(job, token).unlink(missing_ok=True)
+            os.unlink(self._path(job, token))
 
-    def _path(self, job: str, token: int) -> Path:
-        return self._directory / f"{job}.{token}.json"
+    def _path(self, job: str, token: int) -> str:
+        return f"{self._directory}/{job}.{token}.json"
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    """Write all of it: a disk that is full takes a part, and says so at the next."""
+    while data:
+        data = data[os.write(descriptor, data) :]

@@ -24,6 +24,7 @@ from gpiozero import Device, GPIOZeroError
 from rackberry_agent.facts import BrightnessRead, LevelRead
 from rackberry_agent.leds import SetBrightness
 from rackberry_agent.settings import AgentSettings, InputSettings, LedSettings
+from rackberry_agent.wired import OutputSettings
 
 PWM_HZ = 100
 EDGES_WAITING_MAX = (
@@ -74,7 +75,7 @@ def _mock_factory() -> Any:
 
 
 class Pins:
-    """The inputs and LEDs of a node.
+    """The inputs, LEDs and outputs of a node.
 
     Args:
         settings: what is wired where.
@@ -98,6 +99,7 @@ class Pins:
         self._waiting = waiting
         self._inputs: dict[str, Any] = {}
         self._leds: dict[tuple[str, str], tuple[Any, bool]] = {}
+        self._outputs: dict[str, tuple[Any, OutputSettings]] = {}
         self._listeners: list[Callable[..., None]] = []  # gpiozero holds them weakly
         try:
             for name, given in settings.inputs.items():
@@ -108,11 +110,18 @@ class Pins:
                 for colour, number in led.pins.items():
                     claimed = self._claim(f"leds.{name}.{colour}", number, _as_led(led))
                     self._leds[name, colour] = (claimed, led.active_high)
+            for name, output in settings.outputs.items():
+                self._outputs[name] = (self._safe_output(name, output), output)
             for name in self._inputs:
                 self._listen(name)
         except PinError:
             self.close()
             raise
+
+    @property
+    def factory(self) -> Any:
+        """gpiozero's, for those who drive pins of their own."""
+        return self._factory
 
     @property
     def factory_name(self) -> str:
@@ -126,6 +135,11 @@ class Pins:
         except Exception as error:
             raise PinError(f"{what}: GPIO{number} cannot be used: {_words(error)}") from error
         return pin
+
+    def _safe_output(self, name: str, given: OutputSettings) -> Any:
+        high = given.is_safe_on == given.active_high
+        # Set before it drives, so that a relay does not click at the start of the agent.
+        return self._claim(f"outputs.{name}", given.pin, lambda pin: pin.output_with_state(high))
 
     def _listen(self, name: str) -> None:
         pin = self._inputs[name]
@@ -148,9 +162,11 @@ class Pins:
                 self._put(LevelRead(name, bool(pin.state)))
             except Exception as error:
                 self._put(LevelRead(name, None, _words(error)))
+        for name in self._outputs:
+            self._look(name)
         for (led, colour), (pin, active_high) in self._leds.items():
             try:
-                seen = _brightness(pin, active_high)
+                seen = brightness_of(pin, active_high)
             except Exception as error:
                 self._put(BrightnessRead(led, colour, None, _words(error), asked=False))
             else:
@@ -161,21 +177,54 @@ class Pins:
         pin, active_high = self._leds[wish.led, wish.colour]
         level = wish.brightness if active_high else 1 - wish.brightness
         try:
-            if level in {0, 1}:
-                if pin.frequency is not None:
-                    pin.frequency = None
-                pin.state = int(level)
-            else:
-                if pin.frequency is None:
-                    pin.frequency = PWM_HZ
-                pin.state = level
-            seen = _brightness(pin, active_high)
+            set_level(pin, level)
+            seen = brightness_of(pin, active_high)
         except Exception as error:
             return BrightnessRead(wish.led, wish.colour, None, _words(error))
         return BrightnessRead(wish.led, wish.colour, seen)
 
+    def set_output(self, name: str, on: bool) -> str:
+        """Switch an output; returns why that could not be done, or nothing. Its state is told."""
+        pin, given = self._outputs[name]
+        try:
+            pin.state = int(on == given.active_high)
+            error = (
+                "" if bool(pin.state) == (on == given.active_high) else "its pin does not follow"
+            )
+        except Exception as failure:
+            error = _words(failure)
+        self._look(name)
+        return error
+
+    def command_output(self, name: str, value: float) -> None:
+        """Switch an output on (1) or off (0), for a job.
+
+        Raises:
+            ValueError: when there is no such output, it has no such value, or its pin fails.
+        """
+        if name not in self._outputs:
+            known = ", ".join(sorted(self._outputs)) or "none"
+            raise ValueError(f"there is no output {name!r} here; there are: {known}")
+        if value not in {0, 1}:
+            raise ValueError(f"output {name!r} cannot be {value:g}; accepted are 0 and 1")
+        if error := self.set_output(name, bool(value)):
+            raise ValueError(f"output {name!r} could not be switched: {error}")
+
+    def make_safe(self) -> None:
+        """Every output to its safe state, whatever the others do."""
+        for name, (_, given) in self._outputs.items():
+            self.set_output(name, given.is_safe_on)
+
+    def _look(self, output: str) -> None:
+        """Tell what an output's pin is at: a level like any other."""
+        try:
+            self._put(LevelRead(output, bool(self._outputs[output][0].state)))
+        except Exception as error:
+            self._put(LevelRead(output, None, _words(error)))
+
     def close(self) -> None:
-        """LEDs dark, all pins back to inputs; tries every pin whatever the others do."""
+        """Outputs safe, LEDs dark, all pins back to inputs; tries every pin whatever the others do."""
+        self.make_safe()
         for pin, active_high in self._leds.values():
             with contextlib.suppress(Exception):
                 pin.frequency = None
@@ -204,7 +253,20 @@ def _as_led(led: LedSettings) -> Callable[[Any], None]:
     return open_
 
 
-def _brightness(pin: Any, active_high: bool) -> float:
+def set_level(pin: Any, level: float) -> None:
+    """Set an output to the share of time that it is high, from 0 to 1."""
+    if level in {0, 1}:
+        if pin.frequency is not None:
+            pin.frequency = None
+        pin.state = int(level)
+    else:
+        if pin.frequency is None:
+            pin.frequency = PWM_HZ
+        pin.state = level
+
+
+def brightness_of(pin: Any, active_high: bool) -> float:
+    """How bright an LED on that pin is, from 0 to 1."""
     seen = float(pin.state)
     return seen if active_high else 1 - seen
 

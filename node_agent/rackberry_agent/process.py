@@ -1,7 +1,7 @@
 """The agent's process: wires the core to the pins, the kernel's files, the broker and the signals.
 
-Theory of operation: see `rackberry.loop`. Two threads read the world: one polls inputs and vitals,
-which is quick; one reads 1-wire sensors, which blocks. Both only put facts into the inbox. LEDs are set
+Theory of operation: see `rackberry.loop`. Several threads read the world: one polls inputs and
+vitals, which is quick; one for each bus reads its sensors, which blocks. They only put facts into the inbox. LEDs are set
 by the owner thread, so no two blinks race. Whatever fails ends the process with a traceback, and the
 service manager starts it again; the pins are made safe on every way out. A clean end disconnects; an
 end by an exception does not, so that the broker publishes the last will.
@@ -15,6 +15,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +28,15 @@ from rackberry.topics import NODE_SENSOR
 from rackberry.wire import Stamper
 from rackberry_agent.agent import Agent, filters
 from rackberry_agent.capacity import measure_apart, remembered
-from rackberry_agent.facts import CapacityRead, ClockRead, Effect, Event, ValueRead, VitalsRead
+from rackberry_agent.cooling import Cooling, Newest
+from rackberry_agent.facts import CapacityRead, ClockRead, Effect, Event, VitalsRead
 from rackberry_agent.leds import SetBrightness
-from rackberry_agent.onewire import Ds18b20, OneWireError
 from rackberry_agent.outbox import OutboxError
 from rackberry_agent.pins import Pins, make_factory
+from rackberry_agent.readers import read_for_ever
+from rackberry_agent.safe import make_cooling
 from rackberry_agent.settings import AgentSettings
+from rackberry_agent.sources import sources
 from rackberry_agent.spec import handlers_of, node_spec
 from rackberry_agent.vitals import VitalsReader, clock_synced
 from rackberry_agent.workshop import Workshop, state_directory
@@ -40,6 +44,7 @@ from rackberry_agent.workshop import Workshop, state_directory
 log = logging.getLogger("rackberry.agent")
 
 FLUSH_S = 1.0  # goodbye and LEDs off within 2 s of SIGTERM, also when the broker is frozen
+BATCH_MAX = 16  # results that end together travel together
 
 
 def run_agent(
@@ -85,6 +90,7 @@ def serve(
     clock = SystemClock()
     chance = system_random()
     stamper = Stamper(new_incarnation(chance))
+    cooling = make_cooling(settings, pins.factory)
     directory = state_directory(settings.state_dir, node)
     workshop = _workshop(settings, directory, inbox, clock)
     spec = node_spec(settings, node, pins.factory_name)
@@ -100,7 +106,7 @@ def serve(
         inbox,
         clock,
         chance,
-        filters(node, works=works),
+        filters(node, works=works, points=bool(spec.points_at)),
         will=agent.will,
     )
 
@@ -118,25 +124,46 @@ def serve(
         if workshop is not None:
             workshop.rest()
 
+    if workshop is not None:
+        workshop.touches(agent.may_touch, pins.command_output, pins.make_safe)
     ended = threading.Event()
-    wake = Stop("a reading thread died")
-    thread("poll", lambda: _poll(settings, pins, vitals, inbox, clock, ended), inbox, wake)
-    if any(given.enabled for given in settings.onewire.values()):
-        thread("onewire", lambda: _read_onewire(settings, inbox, clock, ended), inbox, wake)
-    if workshop is not None and works:
-        workshop.may_touch = agent.may_touch
-        if settings.work.capacity is None:
-            thread("capacity", lambda: _tell_capacity(directory, inbox), inbox, wake)
+    threads = _reading_threads(
+        settings, pins, vitals or VitalsReader(), cooling, Newest(inbox.put, clock), clock, ended
+    )
+    if works and settings.work.capacity is None:
+        threads["capacity"] = lambda: _tell_capacity(directory, inbox)
+    for name, body in threads.items():
+        thread(name, body, inbox, Stop("a reading thread died"))
     link.start()
     try:
-        reason = run(Narrator(agent, settings.broker), inbox, clock, carry_out)
+        reason = run(Narrator(agent, settings.broker), inbox, clock, carry_out, BATCH_MAX)
     finally:
         ended.set()
+        for error in cooling.full():
+            log.error("a fan is not full at the end: %s", error)
         if workshop is not None:
             workshop.close()
     if not link.stop(FLUSH_S):
         log.info("the broker did not take the goodbye within %.0f s", FLUSH_S)
     log.info("ended: %s", reason)
+
+
+def _reading_threads(
+    settings: AgentSettings,
+    pins: Pins,
+    vitals: VitalsReader,
+    cooling: Cooling,
+    newest: Newest,
+    clock: Clock,
+    ended: threading.Event,
+) -> dict[str, Callable[[], None]]:
+    """Everything that reads the world, by the name of its thread."""
+    threads = {"poll": lambda: _poll(settings, pins, vitals, newest, clock, ended)}
+    for name, readers in sources(settings).items():
+        threads[name] = partial(read_for_ever, readers, newest.put, clock, ended)
+    if settings.fans:
+        threads["fans"] = lambda: cooling.run(newest, clock, ended)
+    return threads
 
 
 def _workshop(
@@ -191,40 +218,17 @@ def _stop_by(number: int) -> Stop:
 def _poll(
     settings: AgentSettings,
     pins: Pins,
-    given: VitalsReader | None,
-    inbox: Inbox[Any],
+    vitals: VitalsReader,
+    newest: Newest,
     clock: Clock,
     ended: threading.Event,
 ) -> None:
-    vitals = given or VitalsReader()
     vitals_due_s = clock.now()
     while True:
         pins.poll()
         if clock.now() >= vitals_due_s:
             vitals_due_s = clock.now() + settings.vitals_s
-            inbox.put(VitalsRead(vitals.read()))
-            inbox.put(ClockRead(clock_synced()))
+            newest.put(VitalsRead(vitals.read()))
+            newest.put(ClockRead(clock_synced()))
         if ended.wait(settings.pins.poll_s):
             return
-
-
-def _read_onewire(
-    settings: AgentSettings, inbox: Inbox[Any], clock: Clock, ended: threading.Event
-) -> None:
-    directory = Path(settings.onewire_dir)
-    sensors = {
-        name: (Ds18b20(directory, given.device), given.interval_s)
-        for name, given in settings.onewire.items()
-        if given.enabled
-    }
-    due = dict.fromkeys(sensors, clock.now())
-    while not ended.is_set():
-        name = min(due, key=due.__getitem__)
-        if ended.wait(max(0.0, due[name] - clock.now())):
-            return
-        sensor, interval_s = sensors[name]
-        try:
-            inbox.put(ValueRead(name, sensor.read()))
-        except OneWireError as error:
-            inbox.put(ValueRead(name, None, str(error)))
-        due[name] = max(due[name] + interval_s, clock.now())

@@ -24,8 +24,12 @@ WORDS: dict[str, tuple[str, str]] = {
     "motion": ("motion", "still"),
     "leak": ("wet", "dry"),
     "smoke": ("smoke", "clear"),
+    "relay": ("on", "off"),
 }
-"""Kind of a digital input -> its words for becoming active and inactive."""
+"""Kind of a digital input or output -> its words for becoming active and inactive."""
+
+ALARMS = frozenset({"leak", "smoke"})
+"""Kinds that make a node unwell while they are active."""
 
 
 @dataclass(slots=True)

@@ -13,8 +13,17 @@ from msgspec import Meta
 from rackberry.config import BrokerSettings
 from rackberry.language import PALETTE_COLOURS, Palette
 from rackberry.messages import Id, Name
-
-Pin = Annotated[int, Meta(ge=0, le=27, description="BCM number")]
+from rackberry_agent.chips import sensor_names
+from rackberry_agent.sensors import ALARMS
+from rackberry_agent.wired import (
+    Dht22Settings,
+    FanSettings,
+    I2cSettings,
+    OutputSettings,
+    Pin,
+    ShortId,
+    fan_sensors,
+)
 
 
 class InputSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -39,6 +48,14 @@ class InputSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         bool, Meta(description="false: not read, its quality is disabled, and it warns of nothing")
     ] = True
 
+    def __post_init__(self) -> None:
+        rests = {"up": "high", "down": "low"}.get(self.pull)
+        if self.kind in ALARMS and rests not in {None, self.active}:
+            raise ValueError(
+                f"with a cut wire this {self.kind} detector would be silent for ever: use one that is "
+                f'closed while all is well, and write active = "{rests}"'
+            )
+
 
 class LedSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A status light: one, two or three LEDs that speak the LED language.
@@ -51,6 +68,13 @@ class LedSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         dict[str, Pin], Meta(description="BCM number by colour: red, green, amber; or one: single")
     ]
     active_high: Annotated[bool, Meta(description="false when the LED hangs on 3.3 V")] = True
+    points_at_slot: (
+        Annotated[
+            int,
+            Meta(ge=0, le=10_000, description="lit when the node in that slot of its rack is dead"),
+        ]
+        | None
+    ) = None
 
     @property
     def palette(self) -> Palette:
@@ -148,6 +172,9 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     onewire_dir: Annotated[str, Meta(description="where the kernel shows 1-wire devices")] = (
         "/sys/bus/w1/devices"
     )
+    iio_dir: Annotated[str, Meta(description="where the kernel shows a DHT22")] = (
+        "/sys/bus/iio/devices"
+    )
     state_dir: Annotated[
         str, Meta(description="for results on their way; empty for systemd's, or the user's own")
     ] = ""
@@ -157,29 +184,76 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     inputs: Annotated[dict[Id, InputSettings], Meta(max_length=64)] = {}
     leds: Annotated[dict[Id, LedSettings], Meta(max_length=16)] = {}
     onewire: Annotated[dict[Id, OneWireSettings], Meta(max_length=64)] = {}
+    i2c: Annotated[dict[ShortId, I2cSettings], Meta(max_length=64)] = {}
+    dht22: Annotated[dict[ShortId, Dht22Settings], Meta(max_length=8)] = {}
+    fans: Annotated[dict[ShortId, FanSettings], Meta(max_length=4)] = {}
+    outputs: Annotated[dict[Id, OutputSettings], Meta(max_length=16)] = {}
 
     def __post_init__(self) -> None:
-        used: dict[int, str] = {}
-        wired = [(settings.pin, f"inputs.{name}") for name, settings in self.inputs.items()]
-        wired += [
-            (pin, f"leds.{name}.{c}")
-            for name, led in self.leds.items()
-            for c, pin in led.pins.items()
-        ]
-        for pin, what in wired:
-            if pin in used:
-                raise ValueError(f"pin GPIO{pin} is used twice: by {used[pin]} and by {what}")
-            used[pin] = what
-        devices: dict[str, str] = {}
-        for name, sensor in self.onewire.items():
-            if sensor.device in devices:
+        _once("pin", [(f"GPIO{pin}", what) for pin, what in self._wired()])
+        _once("device", [(w.device, f"onewire.{name}") for name, w in self.onewire.items()])
+        _once("device", [(d.device, f"dht22.{name}") for name, d in self.dht22.items()])
+        _once("address", [(c.source, f"i2c.{name}") for name, c in self.i2c.items()])
+        _once("sensor", self._sensors())
+        for name, fan in self.fans.items():
+            accepted = {"cpu", *temperatures(self)}
+            if fan.follows not in accepted:
                 raise ValueError(
-                    f"device {sensor.device} is used twice: by onewire.{devices[sensor.device]} "
-                    f"and by onewire.{name}"
+                    f"fans.{name} follows {fan.follows!r}, which gives no temperature here; accepted "
+                    f"are {', '.join(sorted(accepted))}"
                 )
-            devices[sensor.device] = name
-        twice = set(self.inputs) & set(self.onewire)
-        if twice:
-            raise ValueError(
-                f"sensor {min(twice)!r} stands under inputs and under onewire; keep one"
-            )
+
+    def _wired(self) -> list[tuple[int, str]]:
+        """Every pin that is used, and by what."""
+        wired = [(given.pin, f"inputs.{name}") for name, given in self.inputs.items()]
+        for name, led in self.leds.items():
+            wired += [(pin, f"leds.{name}.{colour}") for colour, pin in led.pins.items()]
+        wired += [(given.pin, f"outputs.{name}") for name, given in self.outputs.items()]
+        for name, fan in self.fans.items():
+            wired.append((fan.pin, f"fans.{name}"))
+            if fan.tach_pin is not None:
+                wired.append((fan.tach_pin, f"fans.{name}.tach_pin"))
+        on_header = next((name for name, chip in self.i2c.items() if chip.bus == 1), None)
+        if on_header is not None:
+            wired += [(2, f"i2c.{on_header}"), (3, f"i2c.{on_header}")]
+        return wired
+
+    def _sensors(self) -> list[tuple[str, str]]:
+        """The name of every sensor on the broker, and what gives it."""
+        found = [(name, f"inputs.{name}") for name in self.inputs]
+        found += [(name, f"onewire.{name}") for name in self.onewire]
+        for name, chip in self.i2c.items():
+            found += [(each, f"i2c.{name}") for each in sensor_names(name, chip.part).values()]
+        for name in self.dht22:
+            found += [(each, f"dht22.{name}") for each in sensor_names(name, "DHT22").values()]
+        found += [(name, f"outputs.{name}") for name in self.outputs]
+        for name, fan in self.fans.items():
+            found += [(each, f"fans.{name}") for each in fan_sensors(name, fan)]
+        return found
+
+
+def temperatures(settings: AgentSettings) -> dict[str, float]:
+    """The sensors that give °C and are switched on, with the seconds between their readings."""
+    found = {name: wire.interval_s for name, wire in settings.onewire.items() if wire.enabled}
+    for name, chip in settings.i2c.items():
+        if chip.enabled and (sensor := sensor_names(name, chip.part).get("temperature")):
+            found[sensor] = chip.interval_s
+    for name, dht in settings.dht22.items():
+        if dht.enabled:
+            found[sensor_names(name, "DHT22")["temperature"]] = dht.interval_s
+    return found
+
+
+def _once(kind: str, uses: list[tuple[str, str]]) -> None:
+    """Refuse what two want.
+
+    >>> _once("pin", [("GPIO4", "inputs.door"), ("GPIO4", "leds.status.red")])
+    Traceback (most recent call last):
+        ...
+    ValueError: pin GPIO4 is used twice: by inputs.door and by leds.status.red
+    """
+    used: dict[str, str] = {}
+    for thing, what in uses:
+        if thing in used:
+            raise ValueError(f"{kind} {thing} is used twice: by {used[thing]} and by {what}")
+        used[thing] = what

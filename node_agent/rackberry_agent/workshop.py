@@ -78,11 +78,24 @@ class Workshop:
         self._idle_since_s = 0.0
         self.readings: dict[str, Reading] = {}
         """The newest reading of each sensor."""
-        self.may_touch: Callable[[str, int], bool] = lambda _job, _token: False
-        """Whether an attempt may still touch the world."""
-        self.set_output: SetOutput = _no_output
-        self.make_safe: Callable[[], None] = lambda: None
-        """Brings every output to its safe state."""
+        self._may_touch: Callable[[str, int], bool] = lambda _job, _token: False
+        self._set_output: SetOutput = _no_output
+        self._make_safe: Callable[[], None] = lambda: None
+
+    def touches(
+        self,
+        may_touch: Callable[[str, int], bool],
+        set_output: SetOutput,
+        make_safe: Callable[[], None],
+    ) -> None:
+        """What there is to touch.
+
+        Args:
+            may_touch: whether an attempt, by job and token, may still touch the world.
+            set_output: does it.
+            make_safe: brings every output to its safe state.
+        """
+        self._may_touch, self._set_output, self._make_safe = may_touch, set_output, make_safe
 
     def load(self) -> tuple[tuple[str, AttemptReport], ...]:
         """Reports that a former process left behind."""
@@ -114,7 +127,7 @@ class Workshop:
                     self._runner.lease_until(until_s)
             case attempts.MakeSafe(reason=reason):
                 log.info("outputs are made safe: %s", reason)
-                self.make_safe()
+                self._make_safe()
 
     def _over(self, job: str, token: int) -> None:
         self._at_work.discard((job, token))
@@ -167,9 +180,9 @@ class Workshop:
                 raise ValueError(f"there is no sensor {name!r} here; there are: {known}")
             return msgspec.to_builtins(reading)
         if verb == "set-output":
-            if not self.may_touch(job, token):
+            if not self._may_touch(job, token):
                 raise ValueError("this attempt may not touch outputs any more")
-            self.set_output(name, float(what["value"]))
+            self._set_output(name, float(what["value"]))
             return {"output": name, "value": what["value"]}
         raise ValueError(f"the agent does not know {verb!r}; it knows read-sensor, set-output")
 

@@ -42,6 +42,7 @@ from rackberry_sim.wires import Wires
 from rackberry_tui.model import FILTERS, RackModel
 
 SLOTS = 2  # of each node, for work
+SLOT_PINS = (5, 6, 13, 19, 20, 21)  # of the lights that point at neighbours
 COMPLETE_S_MAX = 30.0
 COMPLETE_S_MAX_PER_NODE = 1.0  # on top: a process needs about 0.4 s of one slow core to start
 SUPERVISE_S = 0.2
@@ -153,7 +154,7 @@ class Demo:
             '[inputs.door]\nkind = "contact"\npin = 17\npull = "up"\nactive = "high"\n'
             '[inputs.pir]\nkind = "motion"\npin = 25\npull = "down"\nactive = "high"\n'
             "[leds.status]\npins = { red = 22, amber = 23, green = 24 }\n"
-            f'[onewire.air]\ndevice = "{device}"\n',
+            f'[onewire.air]\ndevice = "{device}"\n{self._shelf() if number == 0 else ""}',
             encoding="utf-8",
         )
         arguments = ["--config", str(config), "--seed", str(self._seed * 1000 + number)]
@@ -163,6 +164,15 @@ class Demo:
     def throttled_file(self, node: str) -> Path:
         """Where a node reads its throttling bits while the file is there, in hexadecimal."""
         return self.directory / f"{node}-throttled"
+
+    def _shelf(self) -> str:
+        """What the first node has more than the others: a light for each neighbour, and a relay."""
+        pins = zip(range(2, len(self._members) + 1), SLOT_PINS, strict=False)
+        lights = [
+            f"[leds.slot-{slot}]\npins = {{ single = {pin} }}\npoints_at_slot = {slot}\n"
+            for slot, pin in pins
+        ]
+        return "".join([*lights, "[outputs.beacon]\npin = 16\n"])
 
     @property
     def node_names(self) -> list[str]:

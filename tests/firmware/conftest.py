@@ -9,6 +9,7 @@ import pytest
 
 from contract_vectors import Recorder
 from firmware.bench import PICO, Pico
+from own_state import own_state  # noqa: F401  # a fixture that is always there
 from rackberry_sim.mosquitto import PrivateBroker
 
 # The pure modules of the firmware are plain Python as well: the tests that need thousands of cases run

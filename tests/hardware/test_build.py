@@ -1,6 +1,7 @@
 """What lies in hardware/generated/ is what board.toml says; drawings are sound and repeatable."""
 
 import importlib.util
+import json
 import shutil
 import struct
 import subprocess
@@ -159,6 +160,18 @@ def test_without_the_extra_a_sentence_says_what_to_type(monkeypatch: pytest.Monk
         drawings("pi1-b", BOARDS["pi1-b"])
 
 
+@pytest.mark.skipif(not missing, reason="the extra [hardware] is installed here")
+def test_the_command_without_the_extra_names_both_ways_out(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    _with_path(monkeypatch)
+    done = _command("build", str(HARDWARE / "board.toml"), "--out", str(tmp_path / "out"))
+    assert done.returncode == 1
+    assert "pip install 'rackberry[hardware]'" in done.stderr
+    assert "--text-only" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_bad_board_leaves_nothing_behind(tmp_path: Path) -> None:
     bad = Path(__file__).parent / "bad" / "used-twice.toml"
     with pytest.raises(ConfigError, match="GPIO17 is used twice"):
@@ -174,7 +187,8 @@ def test_one_board_alone_and_an_unknown_one(tmp_path: Path) -> None:
 
 
 def _command(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "rackberry_boards", *arguments]
+    code = "from rackberry.cli import main; main()"
+    command = [sys.executable, "-c", code, "board", *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
 
 
@@ -191,9 +205,14 @@ def test_the_command_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
     assert bad.returncode == 1
     assert "error: bad.inputs.identify: nothing holds GPIO17" in bad.stdout
     nowhere = _command("check", str(tmp_path / "none.toml"))
-    assert (nowhere.returncode, nowhere.stdout) == (1, "")
+    assert (nowhere.returncode, nowhere.stdout) == (2, "")
     assert "there is no configuration file" in nowhere.stderr
+    as_json = _command("check", "--json", str(Path(__file__).parent / "bad" / "floating.toml"))
+    assert as_json.returncode == 1
+    document = json.loads(as_json.stdout)
+    assert (document["errors"], document["findings"][0]["rule"]) == (1, "floating")
     assert _command("chek").returncode == 2
+    assert "Missing option '--out'" in _command("build", str(HARDWARE / "board.toml")).stderr
     (tmp_path / "file").write_text("in the way")
     blocked = _command(
         "build", str(HARDWARE / "board.toml"), "--text-only", "--out", str(tmp_path / "file")
@@ -206,10 +225,10 @@ def test_the_command_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
 def test_check_imports_nothing_heavy(monkeypatch: pytest.MonkeyPatch) -> None:
     _with_path(monkeypatch)
     code = (
-        "import sys; from rackberry_boards.__main__ import run; "
-        f"run(['check', {str(HARDWARE / 'board.toml')!r}]); "
+        "import sys; from rackberry.cli.group import run; "
+        f"run(['board', 'check', {str(HARDWARE / 'board.toml')!r}]); "
         "print(sorted({'numpy', 'trimesh', 'manifold3d', 'schemdraw', 'wireviz', 'graphviz', 'gpiozero', "
-        "'PIL', 'click', 'paho'} & set(sys.modules)))"
+        "'PIL', 'textual', 'rich', 'paho'} & set(sys.modules)))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True

@@ -9,14 +9,16 @@ from gpiozero import PiBoardInfo
 
 from rackberry.config import load
 from rackberry.language import LANGUAGE, Palette
+from rackberry_agent.chips import sensor_names
 from rackberry_agent.settings import AgentSettings
+from rackberry_agent.wired import FanSettings, fan_sensors
 from rackberry_boards.circuits import HEADER, modules, wires
 from rackberry_boards.files import load_boards
 from rackberry_boards.models import MODELS
 from rackberry_boards.nodefiles import agent_toml, config_txt, pico_board_py
 from rackberry_boards.overlays import OVERLAYS, claims
 from rackberry_boards.parts import Board, Input, OneWireBus, OneWireSensor
-from rackberry_boards.rules import check, uses
+from rackberry_boards.rules import check, sensors_of, uses
 
 ROOT = Path(__file__).parents[2]
 BOARDS = load_boards(ROOT / "hardware" / "board.toml")
@@ -91,7 +93,7 @@ def test_the_agent_loads_what_is_made_for_it(name: str) -> None:
         name: given.pin for name, given in board.inputs.items()
     }
     assert {name: led.palette for name, led in settings.leds.items()} == {
-        name: light.palette for name, light in board.lights.items() if light.points_at_slot is None
+        name: light.palette for name, light in board.lights.items()
     }
 
 
@@ -132,9 +134,40 @@ def test_an_alarm_that_passes_rings_when_its_wire_is_cut(
     )
     board = Board(title="A", model="pi-4b", inputs={"alarm": given})
     level_when_cut_high = pull == "up"
-    settings = msgspec.convert(tomllib.loads(agent_toml("a", board)), AgentSettings)
-    active_high = settings.inputs["alarm"].active == "high"
-    assert (check(board) == ()) == (level_when_cut_high == active_high)
+    rings = level_when_cut_high == given.active_high
+    assert (check(board) == ()) == rings
+    tree = tomllib.loads(agent_toml("a", board))
+    if rings or kind == "contact":
+        settings = msgspec.convert(tree, AgentSettings)
+        assert (settings.inputs["alarm"].active == "high") is given.active_high
+    else:  # the agent refuses what the board's rules refuse
+        with pytest.raises(msgspec.ValidationError, match="with a cut wire"):
+            msgspec.convert(tree, AgentSettings)
+
+
+def test_the_rules_know_the_sensors_that_the_agent_makes() -> None:
+    for part in ("BME280", "TMP102", "INA219"):
+        assert list(sensors_of("air", part)) == list(sensor_names("air", part).values())
+    assert set(fan_sensors("f", FanSettings(pin=18, tach_pin=25))) == {"f-speed", "f-rpm"}
+
+
+def test_the_shelfs_file_drives_all_that_the_shelf_has() -> None:
+    settings = msgspec.convert(tomllib.loads(agent_toml("shelf", BOARDS["shelf"])), AgentSettings)
+    assert {led.points_at_slot for led in settings.leds.values()} == {None, 1, 2, 3, 4}
+    assert (settings.i2c["climate"].part, settings.i2c["climate"].address) == ("BME280", 0x76)
+    fan = settings.fans["exhaust"]
+    assert (fan.pin, fan.tach_pin, fan.inverted, fan.pwm_channel) == (18, 25, True, 0)
+    assert (fan.follows, fan.pwm_dir) == ("climate-temperature", "/sys/class/pwm/pwmchip0")
+    assert (settings.outputs["beacon"].pin, settings.outputs["beacon"].safe) == (20, "off")
+
+
+@pytest.mark.parametrize(("model", "channel"), [("pi-4b", 0), ("pi-5", 2)])
+def test_the_channel_of_a_pwm_is_the_models(model: str, channel: int) -> None:
+    """Oracle: BCM2835 ARM Peripherals, table 6-31; RP1 Peripherals, table 4."""
+    board = msgspec.structs.replace(BOARDS["shelf"], model=model)
+    assert tomllib.loads(agent_toml("x", board))["fans"]["exhaust"]["pwm_channel"] == channel
+    soft = msgspec.structs.replace(board, overlays={"i2c": {}})
+    assert "pwm_dir" not in tomllib.loads(agent_toml("x", soft))["fans"]["exhaust"]
 
 
 def test_a_switch_is_active_when_it_leaves_its_rest() -> None:

@@ -11,6 +11,7 @@ import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
+from own_state import own_state  # noqa: F401  # a fixture that is always there
 from rackberry_sim.mosquitto import PrivateBroker
 
 

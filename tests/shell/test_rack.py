@@ -160,6 +160,15 @@ def test_kill_9_is_suspect_at_the_will_and_dead_within_a_second(rack: Rack) -> N
     assert "killed, or crashed" in nodes["node-2"]["reason"]
     assert {n["liveness"] for name, n in nodes.items() if name != "node-2"} == {"alive"}
     assert rack.command("status", "--check").returncode == 3
+    # The dead cannot light their own LED: the first node, a shelf in the demo, points at slot 3.
+    rack.observer.wait_for(
+        lambda topic, payload: (
+            topic == "rackberry/v1/node/pi-master/led/slot-3"
+            and payload["data"]["shows"] == "dead"
+            and payload["data"]["lit"] == {"single": 1.0}
+        ),
+        since=mark,
+    )
 
 
 @pytest.mark.broker

@@ -63,7 +63,7 @@ async def test_moving_is_painted_without_waiting_for_the_next_picture():
         await pilot.press("j")
         await settle(pilot)
         assert any(line.startswith("│>") and "node-1" in line for line in bench.text())
-        assert any("(●) node-1  balancer" in line for line in bench.text())
+        assert any("(◐) node-1  balancer" in line for line in bench.text())
 
 
 async def test_page_keys_move_by_more_than_one():
@@ -77,12 +77,13 @@ async def test_page_keys_move_by_more_than_one():
         assert bench.chosen == "pi-master"
 
 
-async def test_the_four_views():
+async def test_the_five_views():
     bench = Bench()
     async with bench.app.run_test(size=(120, 40)) as pilot:
         bench.warm()
         for key, view, sign in (
             ("2", "nodes", "nodes by place"),
+            ("3", "jobs", "jobs by state"),
             ("4", "events", "what happened"),
             ("5", "sensors", "1-wire 28-0a1b"),
             ("1", "rack", "rack A"),
@@ -375,7 +376,7 @@ async def test_offline_everything_stays_greyed_with_its_age_and_comes_back():
         bench.take([LinkUp(2)])
         await settle(pilot)
         assert bench.shows("LIVE")
-        assert bench.shows("(●) node-1")
+        assert bench.shows("(◐) node-1")
 
 
 async def test_a_master_that_falls_silent_is_not_a_broker_that_is_gone():
@@ -470,7 +471,7 @@ async def test_ascii_has_nothing_else():
     bench = Bench(ascii_only=True)
     async with bench.app.run_test(size=(80, 24)) as pilot:
         bench.warm()
-        for keys in ((), ("minus",), ("2",), ("4",), ("5",), ("question_mark",)):
+        for keys in ((), ("minus",), ("2",), ("3",), ("4",), ("5",), ("question_mark",)):
             await press(bench, pilot, *keys)
             assert all(line.isascii() for line in bench.text()), keys
 
@@ -490,6 +491,10 @@ async def test_help_lists_every_key_that_is_bound():
             "freeze",
             "theme",
             "mark",
+            "drain",
+            "submit",
+            "cancel",
+            "retry",
         ):
             assert words in text, words
 
@@ -499,7 +504,15 @@ async def test_the_palette_offers_every_action_and_runs_it():
     async with bench.app.run_test(size=(120, 40)) as pilot:
         bench.warm()
         names = {command.title for command in bench.app.get_system_commands(bench.app.screen)}
-        assert {"cordon", "identify", "rewind", "raw MQTT", "leave"} <= names
+        assert {
+            "cordon",
+            "identify",
+            "rewind",
+            "raw MQTT",
+            "leave",
+            "submit a job",
+            "jobs",
+        } <= names
         await pilot.press("colon")
         await pilot.pause(0.1)
         await pilot.press(*"cordon", "enter")
@@ -550,10 +563,22 @@ async def test_an_empty_rack_says_what_it_waits_for():
             "y",
             "2",
             "down",
+            "3",
+            "down",
+            "enter",
+            "w",
+            "m",
+            "space",
+            "y",
+            "Y",
+            "x",
+            "r",
+            "s",
             "4",
             "w",
             "5",
             "down",
+            "d",
             "t",
         ):
             await press(bench, pilot, key)  # nothing to act on, and nothing breaks

@@ -84,6 +84,22 @@ async def test_node_detail_120x40():
         check("node-120x40", bench)
 
 
+async def test_jobs_80x24():
+    bench = Bench()
+    async with bench.app.run_test(size=(80, 24)) as pilot:
+        bench.warm()
+        await keys(bench, pilot, "3", "down", "down")
+        check("jobs-80x24", bench)
+
+
+async def test_job_120x40():
+    bench = Bench()
+    async with bench.app.run_test(size=(120, 40)) as pilot:
+        bench.warm()
+        await keys(bench, pilot, "3", "down", "down", "enter")
+        check("job-120x40", bench)
+
+
 async def test_offline_80x24():
     bench = Bench()
     async with bench.app.run_test(size=(80, 24)) as pilot:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from rackberry import topics
+from rackberry import mqtt, topics
 from rackberry.cli import session
 from rackberry.cli.group import run
 from rackberry.language import Light
@@ -167,7 +167,7 @@ class Bench:
             def stop(self, _timeout_s: float) -> bool:
                 return True
 
-        monkeypatch.setattr(session, "Link", PaperLink)
+        monkeypatch.setattr(mqtt, "Link", PaperLink)  # imported when it is needed
         monkeypatch.setattr(session, "Inbox", PaperInbox)
         monkeypatch.setattr(session, "SystemClock", lambda: self.clock)
 

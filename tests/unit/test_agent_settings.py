@@ -32,6 +32,37 @@ def test_the_example_names_every_key_there_is() -> None:
     ("text", "words"),
     [
         (
+            '[inputs.x]\nkind = "leak"\npin = 17',
+            "with a cut wire this leak detector would be silent for ever: use one that is closed "
+            'while all is well, and write active = "high"',
+        ),
+        (
+            '[i2c.a]\npart = "BME280"\naddress = 0x76\n[i2c.b]\npart = "BME280"\naddress = 0x76',
+            "address i2c 0x76 is used twice: by i2c.a and by i2c.b",
+        ),
+        (
+            '[i2c.a]\npart = "TMP102"\naddress = 0x48\n[inputs.b]\nkind = "button"\npin = 3',
+            "GPIO3 is used twice: by inputs.b and by i2c.a",
+        ),
+        (
+            '[i2c.a]\npart = "BME280"\naddress = 0x76\n[onewire.a-humidity]\ndevice = "28-00000a1b2c3d"',
+            "sensor a-humidity is used twice: by onewire.a-humidity and by i2c.a",
+        ),
+        ('[i2c.a]\npart = "BMP180"\naddress = 0x76', "BMP180"),
+        ("[fans.x]\npin = 18\nfull_c = 40", "full_c is 40 and start_c 45; full_c must be higher"),
+        (
+            '[fans.x]\npin = 18\nfollows = "air"',
+            "fans.x follows 'air', which gives no temperature here; accepted are cpu",
+        ),
+        (
+            "[fans.x]\npin = 18\n[outputs.y]\npin = 18",
+            "GPIO18 is used twice: by outputs.y and by fans.x",
+        ),
+        (
+            '[outputs.y]\npin = 18\nsafe = "open"',
+            "open",
+        ),
+        (
             "[inputs.door]\nkind='contact'\npin=17\n[inputs.b]\nkind='button'\npin=17",
             "GPIO17 is used twice: by inputs.door and by inputs.b",
         ),
@@ -67,7 +98,7 @@ def test_the_example_names_every_key_there_is() -> None:
         ),
         (
             "[inputs.a]\nkind='button'\npin=2\n[onewire.a]\ndevice='28-00000a1b2c3d'",
-            "sensor 'a' stands under inputs and under onewire; keep one",
+            "sensor a is used twice: by inputs.a and by onewire.a",
         ),
         ("interval_s = 0.01", "interval_s: expected float >= 0.1"),
         ("[pins]\nfactory = 'real'", "pins.factory: invalid enum value 'real'"),

@@ -9,6 +9,7 @@ from rackberry.messages import (
     Cordon,
     Forget,
     LedReport,
+    NodeEvent,
     NodeHealth,
     Reply,
     Request,
@@ -88,6 +89,18 @@ def test_condition_is_told_apart_from_liveness() -> None:
     assert bench.kinds("n1")[-2:] == ["node-unwell", "node-well"]
 
 
+@pytest.mark.parametrize(
+    ("change", "severity"),
+    [("wet", "alarm"), ("smoke", "alarm"), ("dry", "info"), ("opened", "info")],
+)
+def test_a_leak_and_smoke_are_alarms(change: str, severity: str) -> None:
+    bench = rack("n1")
+    edge = NodeEvent(change=change, value=True, held_s=3600.0)
+    bench.feed(bench.fact(topics.NODE_EVENT.at("n1", "cellar"), edge, "aaaaaaaa"))
+    assert (bench.events[-1].kind, bench.events[-1].severity) == ("sensor-edge", severity)
+    assert bench.events[-1].words == f"n1 cellar: {change}, after 3600 s"
+
+
 def led(shows: Light, error: str | None = None) -> LedReport:
     return LedReport(
         shows=shows, patterns={"green": "steady"}, since_ms=0, lit={"green": 1.0}, error=error
@@ -100,9 +113,10 @@ def led(shows: Light, error: str | None = None) -> LedReport:
         (led(Light.READY), None),
         (led(Light.IDENTIFY), None),
         (led(Light.DEAD), "shows dead, it should show ready"),
+        (msgspec.structs.replace(led(Light.DEAD), points_at_slot=3), None),
         (led(Light.READY, "green stays dark"), "green stays dark"),
     ],
-    ids=["right", "overlay", "wrong", "broken"],
+    ids=["right", "overlay", "wrong", "pointer", "broken"],
 )
 def test_an_led_that_says_something_else_is_an_event_after_a_grace(
     report: LedReport, wrong: str | None

@@ -249,7 +249,7 @@ def test_no_answer_is_told_and_a_late_one_is_still_taken():
 
 def test_accepted_is_not_done_and_does_not_wait_for_ever():
     asks, done = Asks(), []
-    asks.add(Ask("a", "cordon n", 10.0, lambda _: bool(done), patience_s=30.0))
+    asks.add(Ask("a", "cordon n", 10.0, lambda _, job: (bool(done), job), patience_s=30.0))
     accepted = reply(Reply(id="a", ok=True, words=""))
     asks.update(accepted, 11.0)
     assert asks.shown(11.0)[0].stage is Stage.ACCEPTED

@@ -6,7 +6,8 @@ import msgspec
 import pytest
 
 from rackberry.messages import Vitals
-from rackberry_agent.onewire import Ds18b20, OneWireError
+from rackberry_agent.onewire import Ds18b20
+from rackberry_agent.readers import SensorError
 from rackberry_agent.vitals import VitalsReader, clock_synced, machine_model, os_boot_id
 
 PI = {
@@ -123,12 +124,12 @@ DEVICE = "28-00000a1b2c3d"
 
 def test_a_temperature_and_a_hot_unplug_and_its_return(tmp_path: Path) -> None:
     sensor = Ds18b20(tmp_path, DEVICE)
-    with pytest.raises(OneWireError, match="no device 28-00000a1b2c3d on the bus: unplugged"):
+    with pytest.raises(SensorError, match="no device 28-00000a1b2c3d on the bus: unplugged"):
         sensor.read()
     put(tmp_path, f"{DEVICE}/temperature", "21562\n")
     assert sensor.read() == 21.562
     (tmp_path / DEVICE / "temperature").unlink()
-    with pytest.raises(OneWireError, match="unplugged"):
+    with pytest.raises(SensorError, match="unplugged"):
         sensor.read()
     put(tmp_path, f"{DEVICE}/temperature", "-125\n")
     assert sensor.read() == -0.125
@@ -146,7 +147,7 @@ def test_a_temperature_and_a_hot_unplug_and_its_return(tmp_path: Path) -> None:
 )
 def test_what_is_no_temperature_is_refused(tmp_path: Path, text: str, words: str) -> None:
     put(tmp_path, f"{DEVICE}/temperature", text)
-    with pytest.raises(OneWireError, match=words):
+    with pytest.raises(SensorError, match=words):
         Ds18b20(tmp_path, DEVICE).read()
 
 

@@ -13,25 +13,25 @@ from textual.screen import Screen
 from textual.widgets import ContentSwitcher, Input
 
 from rackberry.config import BrokerSettings
-from rackberry_tui.asking import ask
-from rackberry_tui.board import Board
-from rackberry_tui.pages import event_page, help_page, node_detail, node_page, raw_page, why_page
-from rackberry_tui.paint import Line
-from rackberry_tui.rackmap import Detail
-from rackberry_tui.screens import NodeScreen, PageScreen
+from rackberry.messages import JobStanding, MasterEvent
+from rackberry_tui.acting import Acting
+from rackberry_tui.jobpaint import JOB_ORDERS
+from rackberry_tui.model import NodeView
 from rackberry_tui.selection import ORDERS, Filter
 from rackberry_tui.source import LiveSource
-from rackberry_tui.text import clean
+from rackberry_tui.start import settle
+from rackberry_tui.tables import Table
 from rackberry_tui.themes import NAMES
 from rackberry_tui.widgets import Lines
 
 
-class RackApp(Board):
+class RackApp(Acting):
     """The rack, live, with keys."""
 
     BINDINGS = [
         Binding("1", "view('rack')", "rack"),
         Binding("2", "view('nodes')", "nodes"),
+        Binding("3", "view('jobs')", "jobs"),
         Binding("4", "view('events')", "events"),
         Binding("5", "view('sensors')", "sensors"),
         Binding("left,h", "move(-1,0)", show=False),
@@ -53,6 +53,10 @@ class RackApp(Board):
         Binding("u", "ask('uncordon')", "uncordon"),
         Binding("i", "ask('identify')", "identify"),
         Binding("F", "ask('forget')", "forget"),
+        Binding("d", "drain", "drain: no new work, then empty"),
+        Binding("s", "submit", "submit a job"),
+        Binding("x", "cancel", "cancel a job"),
+        Binding("r", "retry", "retry a job"),
         Binding("o", "order", "order of the table"),
         Binding("p", "freeze", "freeze"),
         Binding("t", "rewind(-10)", "rewind"),
@@ -109,36 +113,33 @@ class RackApp(Board):
 
     def _walk(self, steps: int) -> None:
         """Move the cursor of a table."""
-        body: Lines = self.lines(f"{self.view}-body")
-        if self.view == "events":
-            events = self.events()
-            if not events:
-                return
-            at = next((i for i, event in enumerate(events) if event is self.chosen_event), 0)
-            at = max(0, min(len(events) - 1, at + steps))
-            # On the newest the cursor follows what comes.
-            self.event = None if at == len(events) - 1 else events[at]
-        else:
-            names = self._table_names()
-            if not names:
-                return
-            rack = self.rack
-            at = names.index(rack.selected) if rack.selected in names else 0
-            at = max(0, min(len(names) - 1, at + steps))
-            rack.choose(names[at])
-            if self.view == "sensors":
-                at = next(i for i, (v, _) in enumerate(self.sensors()) if v.node == names[at])
-        self.paint()
-        body.see(at)
+        table = self.table()
+        if table is not None and table.rows:
+            self.choose_row(table, max(0, min(len(table.rows) - 1, table.at + steps)))
 
-    def _table_names(self) -> list[str]:
-        if self.view == "sensors":
-            return list(dict.fromkeys(view.node for view, _ in self.sensors()))
-        return [view.node for view in self.in_table()]
+    def choose_row(self, table: Table, at: int) -> None:
+        """Put the cursor of a table on a row."""
+        chosen = table.rows[at]
+        if isinstance(chosen, NodeView):
+            self.rack.choose(chosen.node)
+        elif isinstance(chosen, JobStanding):
+            self.job = chosen.job
+        elif isinstance(chosen, MasterEvent):
+            # On the newest the cursor follows what comes.
+            self.event = None if at == len(table.rows) - 1 else chosen
+        else:
+            view, self.sensor = chosen
+            self.rack.choose(view.node)
+        self.paint()
+        self.lines(f"{self.view}-body").see(at)
 
     def action_mark(self) -> None:
-        """Mark the chosen node, or take its mark away."""
-        if (view := self.chosen) is not None:
+        """Mark the chosen node or job, or take its mark away."""
+        if self.view == "jobs":
+            if (job := self.chosen_job) is not None:
+                self.marked_jobs ^= {job.job}
+                self.paint()
+        elif (view := self.chosen) is not None:
             self._mark(self.marked ^ {view.node})
 
     def _mark(self, marked: frozenset[str]) -> None:
@@ -146,83 +147,6 @@ class RackApp(Board):
         changed, self.marked, rack.marked = marked ^ self.marked, marked, marked
         rack.forget(changed)
         self.paint()
-
-    # --- pages ------------------------------------------------------------------------------------
-
-    def action_open(self) -> None:
-        """Show the chosen thing whole: a node, an event's node; a rack's bar is gone into."""
-        if self.view == "events":
-            event = self.chosen_event
-            if event is None or event.node not in self.shown.model.nodes:
-                self.action_why()
-                return
-            self.rack.choose(event.node)
-        rack = self.rack
-        if self.view == "rack" and rack.detail is Detail.BAR:
-            self.action_zoom(-1)
-            return
-        if self.chosen is None:
-            return
-
-        def make(cells: int) -> tuple[str, list[Line]]:
-            view = self.chosen
-            if view is None:
-                return "", [[("this node is no longer in the rack", "dim")]]
-            return clean(view.node), node_page(view, self.shown.model, self.look, cells)
-
-        def note() -> str:
-            asked = self.asks.shown(self.clock.now())[-1:]
-            return "".join(f"{a.words}: {a.stage} {clean(a.detail, 60)}" for a in asked)
-
-        self.push_screen(NodeScreen(make, self.known, note))
-
-    def action_other(self, step: int) -> None:
-        """Go to the node before or after, in physical order."""
-        names = [view.node for view in self.nodes()]
-        rack = self.rack
-        if rack.selected in names:
-            rack.choose(names[(names.index(rack.selected) + step) % len(names)])
-            self.paint()
-
-    def action_why(self) -> None:
-        """Explain the chosen event or node."""
-        if self.view == "events" and not isinstance(self.screen, NodeScreen):
-            event = self.chosen_event
-            if event is not None:
-                self.push_screen(
-                    PageScreen(
-                        lambda cells: ("why", event_page(event, self.look, cells)), self.known
-                    )
-                )
-            return
-        if (view := self.chosen) is not None:
-            node = view.node
-
-            def make(cells: int) -> tuple[str, list[Line]]:
-                now = self.shown.model.nodes.get(node, view)
-                return f"why: {clean(node)}", why_page(now, self.look, cells)
-
-            self.push_screen(PageScreen(make, self.known))
-
-    def action_raw(self) -> None:
-        """The newest message on each topic of the chosen node, as the broker delivered it."""
-        if (view := self.chosen) is not None:
-            node = view.node
-            self.push_screen(
-                PageScreen(
-                    lambda cells: (
-                        f"raw MQTT of {clean(node)}, now",
-                        raw_page(self.source.raw(node), cells),
-                    ),
-                    self.known,
-                )
-            )
-
-    def action_help(self) -> None:
-        """The keys and the LED language."""
-        self.push_screen(
-            PageScreen(lambda cells: ("help", help_page(self.look, cells)), self.known)
-        )
 
     # --- how it is shown --------------------------------------------------------------------------
 
@@ -236,6 +160,8 @@ class RackApp(Board):
             field.value = ""
             field.remove_class("-shown")
             self.action_view(self.view)
+        elif self.view == "jobs" and self.marked_jobs:
+            self.marked_jobs = frozenset()
         elif self.marked:
             self._mark(frozenset())
         else:
@@ -255,15 +181,11 @@ class RackApp(Board):
         self.paint()
 
     def action_order(self) -> None:
-        """The next order of the nodes' table."""
-        names = list(ORDERS)
-        self.order = names[(names.index(self.order) + 1) % len(names)]
-        self.paint()
-
-    def action_zoom(self, step: int) -> None:
-        """Coarser (+1) or finer (-1) than what fits."""
-        rack = self.rack
-        rack.zoom = max(1 - len(Detail), min(len(Detail) - 1, rack.zoom + step))
+        """The next order of the table of nodes, or of jobs."""
+        if self.view == "jobs":
+            self.job_order = _next(list(JOB_ORDERS), self.job_order)
+        else:
+            self.order = _next(list(ORDERS), self.order)
         self.paint()
 
     def action_freeze(self) -> None:
@@ -288,53 +210,26 @@ class RackApp(Board):
 
     def action_next_theme(self) -> None:
         """Dark, light, ansi, and round again."""
-        names = list(NAMES)
-        self.use_theme(names[(names.index(self.theme_name) + 1) % len(names)])
+        self.use_theme(_next(list(NAMES), self.theme_name))
         self.paint()
-
-    def action_copy(self) -> None:
-        """The chosen node as text."""
-        if (view := self.chosen) is not None:
-            lines = node_detail(view, self.look, self.shown.model, 78)
-            text = "\n".join("".join(text for text, _ in line).rstrip() for line in lines)
-            self.copy_to_clipboard(text)
-            self.notify(f"copied {clean(view.node)} as text")
-
-    def action_copy_command(self) -> None:
-        """The command line that shows the chosen node."""
-        if (view := self.chosen) is not None:
-            command = f"rackberry node {view.node} --broker {self.source.address}"
-            self.copy_to_clipboard(command)
-            self.notify(f"copied: {command}")
-
-    # --- asking -----------------------------------------------------------------------------------
-
-    def action_ask(self, what: str) -> None:
-        """Ask something of the marked nodes, or of the chosen one."""
-        if refusal := self._why_not():
-            self.notify(refusal, severity="warning")
-            return
-        known = self.moment.live.nodes
-        view = self.chosen
-        nodes = sorted(self.marked & known.keys()) or ([view.node] if view else [])
-        for node in nodes:
-            self.asks.add(ask(what, node, self.source, self.clock))
-        self.paint()
-
-    def _why_not(self) -> str:
-        if self.read_only:
-            return "this screen is read-only: start it without --read-only to ask"
-        if not self.moment.live.connected:
-            return "the broker is away: nothing can be asked"
-        if not self.moment.is_live:
-            return "this is not now: esc comes back, then ask"
-        return ""
 
     # --- what the widgets report ------------------------------------------------------------------
 
     def on_rack_view_opened(self) -> None:
         """A double click opens, too."""
         self.action_open()
+
+    def on_lines_chosen(self, event: Lines.Chosen) -> None:
+        """A click chooses a row; a double click opens it."""
+        table = self.table()
+        if (
+            table is not None
+            and event.lines.id == f"{self.view}-body"
+            and event.row < len(table.rows)
+        ):
+            self.choose_row(table, event.row)
+            if event.twice:
+                self.action_open()
 
     def on_rack_view_selected(self) -> None:
         """The side panel follows the cursor."""
@@ -363,6 +258,11 @@ class RackApp(Board):
                 yield SystemCommand(binding.description, f"key {key}", act)
 
 
+def _next(names: list[str], name: str) -> str:
+    """The name after `name`, and after the last the first."""
+    return names[(names.index(name) + 1) % len(names)]
+
+
 def run(
     settings: BrokerSettings,
     *,
@@ -375,5 +275,6 @@ def run(
     app = RackApp(
         LiveSource(settings), ascii_only=ascii_only, theme=theme, read_only=read_only, for_s=for_s
     )
+    app.settle = settle
     app.run()
     return app.return_code or 0

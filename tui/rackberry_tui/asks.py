@@ -4,7 +4,8 @@ Theory of operation: the screen remembers each request it sent. A reply makes it
 what the rack then shows makes it done: a verdict that says cordoned, a button that was pressed. What
 nobody answers within `ANSWER_S` seconds, or what was accepted but never seen to be done within its
 `patience_s`, is said to be unanswered, and stays on the screen a while. An answer that comes after all
-is still taken.
+is still taken. What may take long (a job, a drain) is not called unanswered for it: the screen says that
+it goes on, and where to look.
 """
 
 from collections.abc import Callable
@@ -29,9 +30,10 @@ class Stage(StrEnum):
     REFUSED = "refused"
     EXPIRED = "not done in time"
     UNANSWERED = "no answer"
+    GOES_ON = "goes on"
 
 
-FINAL = frozenset({Stage.DONE, Stage.REFUSED, Stage.EXPIRED, Stage.UNANSWERED})
+FINAL = frozenset({Stage.DONE, Stage.REFUSED, Stage.EXPIRED, Stage.UNANSWERED, Stage.GOES_ON})
 _STAGES = {
     "accepted": Stage.ACCEPTED,
     "done": Stage.DONE,
@@ -40,22 +42,28 @@ _STAGES = {
 }
 
 
+Follow = Callable[[RackModel, str], tuple[bool, str]]
+"""Looks at the rack for what was asked, and at the job that the answer named: is it done, and how far."""
+
+
 @dataclass(slots=True)
 class Ask:
     """A request on its way.
 
-    `is_done` looks at the rack; None when only the answer tells. `patience_s` is how long an accepted
-    request may take to be done.
+    `follow` looks at the rack; None when only the answer tells. `patience_s` is how long an accepted
+    request may take to be done, and `lasting` where to look when it takes longer and rightly so.
     """
 
     id: str
     words: str
     asked_s: float
-    is_done: Callable[[RackModel], bool] | None = None
+    follow: Follow | None = None
     patience_s: float = 10.0
+    lasting: str = ""
     stage: Stage = Stage.ASKED
     detail: str = ""
     changed_s: float = 0.0
+    job: str = ""
 
 
 class Asks:
@@ -77,12 +85,18 @@ class Asks:
             before = ask.stage
             for reply in model.replies:
                 self._take(ask, reply)
-            if ask.stage is Stage.ACCEPTED and ask.is_done is not None and ask.is_done(model):
-                ask.stage = Stage.DONE
+            if ask.stage is Stage.ACCEPTED and ask.follow is not None:
+                done, words = ask.follow(model, ask.job)
+                ask.stage = Stage.DONE if done else ask.stage
+                ask.detail = clean(words) or ask.detail
             if ask.stage is Stage.ASKED and now - ask.asked_s > ANSWER_S:
                 ask.stage, ask.detail = Stage.UNANSWERED, model.master_words(now)
             if ask.stage is Stage.ACCEPTED and now - ask.asked_s > ask.patience_s:
-                ask.stage, ask.detail = Stage.UNANSWERED, "it was accepted, but nothing came of it"
+                if ask.lasting:
+                    ask.stage, ask.detail = Stage.GOES_ON, f"{ask.detail}; {ask.lasting}"
+                else:
+                    ask.stage = Stage.UNANSWERED
+                    ask.detail = "it was accepted, but nothing came of it"
             if ask.stage is not before:
                 ask.changed_s = now
 
@@ -90,7 +104,7 @@ class Asks:
         if isinstance(reply, Reply):
             if reply.id == ask.id:
                 ask.stage = Stage.ACCEPTED if reply.ok else Stage.REFUSED
-                ask.detail = clean(reply.words)
+                ask.detail, ask.job = clean(reply.words), reply.job
             return
         _, answer = reply
         if answer.id == ask.id:

@@ -9,6 +9,7 @@ holds no state of the rack of its own: `Moment` says which rack is shown, `paint
 import asyncio
 import contextlib
 import signal
+from collections.abc import Callable
 
 from rich.style import Style
 from textual.app import App, ComposeResult
@@ -16,33 +17,34 @@ from textual.containers import Horizontal, Vertical
 from textual.widgets import ContentSwitcher, Input
 
 from rackberry.clock import Clock, SystemClock
-from rackberry.messages import MasterEvent, Verdict
+from rackberry.messages import JobStanding, MasterEvent, Verdict
 from rackberry.ports import LinkDown, LinkUp, Received
 from rackberry_tui.asks import Asks
-from rackberry_tui.frame import (
-    SENSORS_HEAD,
-    ask_line,
-    banner,
-    event_line,
-    header,
-    hints,
-    nodes_head,
-    nodes_row,
-    sensor_row,
-)
+from rackberry_tui.frame import ask_line, banner, event_line, header, hints
+from rackberry_tui.jobpages import brief_life, job_page
 from rackberry_tui.model import NodeView
 from rackberry_tui.moment import Moment, Shown
 from rackberry_tui.pages import node_detail
-from rackberry_tui.paint import Line, Look
+from rackberry_tui.paint import Look
 from rackberry_tui.screens import PageScreen
 from rackberry_tui.selection import ORDERS, Filter
 from rackberry_tui.source import Source
+from rackberry_tui.start import SETTLED_S
+from rackberry_tui.tables import (
+    JobList,
+    Table,
+    events_table,
+    jobs_table,
+    nodes_table,
+    sensors_table,
+)
 from rackberry_tui.text import clean, fit
 from rackberry_tui.themes import DARK, LIGHT, NAMES, styles
 from rackberry_tui.widgets import Lines, RackView, retitle
 
 DRAIN_HZ = 20
 PAINT_HZ = 4
+SIDE_AND_JOBS_CELLS = 150  # from here on there is room for both
 URGENT_S = 0.1  # between two paintings of what cannot wait
 URGENT = (Verdict, MasterEvent)
 OFFLINE_HINT = " OFFLINE: the last that was known; nothing can be asked   ? help  q leave"
@@ -74,10 +76,17 @@ class Board(App[None]):
         self.clock = clock or SystemClock()
         self.filter = Filter()
         self.order = "place"
+        self.job_order = "state"
         self.marked: frozenset[str] = frozenset()
+        self.marked_jobs: frozenset[str] = frozenset()
         self.read_only = read_only
         self.event: MasterEvent | None = None
         """The event that the cursor is on; None for the newest, whichever that is."""
+        self.job = ""
+        """The job that the cursor is on; empty for the first, whichever that is."""
+        self.sensor = ""
+        """The sensor of the chosen node that the cursor is on."""
+        self._job_list = JobList()
         self.theme_name = theme
         self.known = styles(theme)
         # Held here and not looked up by name each time: painting is often, and looking up is slow.
@@ -85,10 +94,12 @@ class Board(App[None]):
         self._lines = {
             name: Lines(name, focusable=name.endswith("-body"))
             for name in (
-                "header", "banner", "nodes-head", "nodes-body", "events-body", "sensors-head",
-                "sensors-body", "side", "recent", "asks", "hints",
+                "header", "banner", "nodes-head", "nodes-body", "jobs-head", "jobs-body", "events-body",
+                "sensors-head", "sensors-body", "side", "recent", "asks", "hints",
             )
         }  # fmt: skip
+        self.settle: Callable[[], None] | None = None
+        """Called when the first picture is there, and again when the rack is."""
         self._ascii = ascii_only
         self._for_s = for_s
         self._built = False
@@ -108,7 +119,7 @@ class Board(App[None]):
         with Horizontal(id="body"):
             with ContentSwitcher(id="main", initial="rack"):
                 yield self.rack
-                for view in ("nodes", "events", "sensors"):
+                for view in ("nodes", "jobs", "events", "sensors"):
                     with Vertical(id=view):
                         if view != "events":
                             yield self.lines(f"{view}-head")
@@ -126,12 +137,14 @@ class Board(App[None]):
         """Begin to listen and to paint."""
         self.use_theme(self.theme_name)
         self.default_screen.set_class(self._ascii, "-ascii")
-        self.lines("recent").border_title = "what just happened"
         self.rack.focus()
         self._built = True
         self.source.start()
         self.set_interval(1 / DRAIN_HZ, self.drain)
         self.set_interval(1 / PAINT_HZ, self.paint)
+        if self.settle is not None:
+            self.call_after_refresh(self.settle)
+            self.set_timer(SETTLED_S, self.settle)
         if self._for_s is not None:
             self.set_timer(self._for_s, self.exit)
         # Textual installs no handlers of its own, and a killed screen must not leave a raw terminal.
@@ -218,16 +231,44 @@ class Board(App[None]):
             if self.filter.sensor(view, name, look)
         ]
 
+    def jobs(self) -> list[JobStanding]:
+        """The jobs that pass the filter, in the order of their table."""
+        return self._job_list.rows(self.shown.model, self.filter, self.job_order)
+
     @property
     def chosen(self) -> NodeView | None:
         """The node that the cursor is on."""
         return self.shown.model.nodes.get(self.rack.selected)
 
     @property
+    def chosen_job(self) -> JobStanding | None:
+        """The job that the cursor is on."""
+        known = self.shown.model.jobs.known.get(self.job)
+        return known or next(iter(self.jobs()), None)
+
+    @property
     def chosen_event(self) -> MasterEvent | None:
         """The event that the cursor is on: the newest, unless somebody moved it."""
         events = self.events()
         return self.event if self.event in events else events[-1] if events else None
+
+    def table(self) -> Table | None:
+        """What is shown in rows; None for the rack."""
+        look, filter = self.look, self.filter
+        model, node = self.shown.model, self.rack.selected
+        match self.view:
+            case "nodes":
+                rows = self.in_table()
+                return nodes_table(rows, model, look, filter, self.order, node, self.marked)
+            case "jobs":
+                chosen, marked = self.chosen_job, self.marked_jobs
+                job = chosen.job if chosen else ""
+                return jobs_table(self.jobs(), model, look, filter, self.job_order, job, marked)
+            case "events":
+                return events_table(self.events(), model, look, filter, self.event)
+            case "sensors":
+                return sensors_table(self.sensors(), look, filter, (node, self.sensor))
+        return None
 
     def paint(self) -> None:
         """Show what is true now."""
@@ -249,7 +290,7 @@ class Board(App[None]):
             marks = f"{len(self.marked)} marked  " if self.marked else ""
             retitle(rack, self._rack_title(len(nodes)), f"{marks}{rack.detail}s")
         else:
-            self._paint_table(look)
+            self._paint_table()
         self.paint_side()
         self._paint_recent(look)
         self._paint_foot(look)
@@ -272,56 +313,45 @@ class Board(App[None]):
     def _filtered(self, shown: int, of: int) -> str:
         return f", {shown} of {of}: {self.filter.about}" if self.filter else ""
 
-    def _paint_table(self, look: Look) -> None:
-        view = self.view
-        box, body = self.query_one(f"#{view}"), self.lines(f"{view}-body")
-        cells, model, chosen = body.cells, self.shown.model, self.rack.selected
-        if view == "nodes":
-            rows = self.in_table()
-            box.border_title = f"nodes by {self.order}" + self._filtered(
-                len(rows), len(model.nodes)
-            )
-            self.lines("nodes-head").show([nodes_head(self.order, cells)])
-
-            def node_line(index: int) -> Line:
-                node = rows[index]
-                at, marked = node.node == chosen, node.node in self.marked
-                return nodes_row(node, look, model, cells, selected=at, marked=marked)
-
-            body.show_some(len(rows), node_line)
-        elif view == "sensors":
-            all_of_it = self.sensors()
-            retitle(box, f"sensors{', ' + self.filter.about if self.filter else ''}")
-            self.lines("sensors-head").show([[(fit(SENSORS_HEAD, cells), "dim")]])
-
-            def sensor_line(index: int) -> Line:
-                node, name = all_of_it[index]
-                return sensor_row(node, name, look, cells, selected=node.node == chosen)
-
-            body.show_some(len(all_of_it), sensor_line)
-        else:
-            events = self.events()
-            retitle(box, f"what happened{self._filtered(len(events), len(model.events))}")
-            chosen_event = self.chosen_event
-
-            def line(index: int) -> Line:
-                event = events[index]
-                return event_line(event, look, cells, selected=event is chosen_event)
-
-            body.show_some(len(events), line, follow=self.event is None)
+    def _paint_table(self) -> None:
+        table, view = self.table(), self.view
+        if table is None:
+            return
+        body = self.lines(f"{view}-body")
+        cells = body.cells
+        marks = len(self.marked_jobs if view == "jobs" else self.marked if view == "nodes" else ())
+        retitle(self.query_one(f"#{view}"), table.title, f"{marks} marked" if marks else "")
+        if table.head is not None:
+            self.lines(f"{view}-head").show([table.head(cells)])
+        line = table.line
+        body.show_some(len(table.rows), lambda index: line(index, cells), follow=table.follow)
 
     def paint_side(self) -> None:
-        """The side panel: the chosen node."""
-        side = self.lines("side")
-        shown = self.shown
+        """The side panel: the chosen node, or job."""
+        side, shown, look = self.lines("side"), self.shown, self.look
+        side.set_class(self._jobs_are_wide, "-away")
+        if self.view == "jobs":
+            job = self.chosen_job
+            retitle(side, "" if job is None else clean(job.job, 30))
+            side.show([] if job is None else job_page(job, shown.model, look, side.cells))
+            return
         view = shown.model.nodes.get(self.rack.selected)
         retitle(side, "" if view is None else clean(view.node, 30))
-        width = side.cells
-        side.show([] if view is None else node_detail(view, self.look, shown.model, width))
+        side.show([] if view is None else node_detail(view, look, shown.model, side.cells))
+
+    @property
+    def _jobs_are_wide(self) -> bool:
+        """The table of jobs takes the side panel's room, and the life of a job stands below."""
+        return self.view == "jobs" and self.size.width < SIDE_AND_JOBS_CELLS
 
     def _paint_recent(self, look: Look) -> None:
         recent = self.lines("recent")
         high, wide = recent.size.height, recent.size.width
+        if self._jobs_are_wide and (job := self.chosen_job) is not None:
+            retitle(recent, f"life of {clean(job.job, 30)}")
+            recent.show(brief_life(job, self.shown.model, look, wide)[:high])
+            return
+        retitle(recent, "what just happened")
         newest = list(self.shown.model.events)[-max(1, high) :]
         lines = [event_line(event, look, wide) for event in newest]
         recent.show(lines or [[(" nothing yet", "dim")]])

@@ -7,6 +7,7 @@ The banner is where the kinds of absence are told apart in words, each with what
 from rackberry.language import Light
 from rackberry.messages import MasterEvent
 from rackberry_tui.asks import FINAL, Ask, Stage
+from rackberry_tui.jobpaint import queue
 from rackberry_tui.model import NodeView, RackModel
 from rackberry_tui.paint import (
     Line,
@@ -32,6 +33,7 @@ def header(model: RackModel, look: Look, cells: int, broker: str, moment: str) -
     line: Line = [(" rackberry ", "bold"), (f"{len(model.nodes)} nodes ", "plain")]
     for light, count in counts(model.in_order(), look).items():
         line += [(f" {look.glyph(light)}", str(light)), (str(count), "plain")]
+    line += queue(model, look, cells)
     well, ill = ("ok", "NO") if look.ascii else ("●", "✗")
     lost = model.master_words(look.now)
     right: Line = [
@@ -55,8 +57,12 @@ def header(model: RackModel, look: Look, cells: int, broker: str, moment: str) -
         down_s = None if model.down_s is None else look.now - model.down_s
         right.append((f" OFFLINE {age(down_s)} ", "dead"))
     used = sum(width(text) for text, _ in line)
-    room = cells - sum(width(text) for text, _ in right)
-    return [*(line if used <= room else crop(line, room)), (" " * (room - used), "plain"), *right]
+    room = cells - sum(width(text) for text, _ in right) - 1
+    return [
+        *(line if used <= room else crop(line, room)),
+        (" " * (room - min(used, room) + 1), "plain"),
+        *right,
+    ]
 
 
 def banner(model: RackModel, look: Look, broker: str, cells: int) -> list[Line]:
@@ -259,8 +265,9 @@ def ask_line(ask: Ask, now: float, cells: int) -> Line:
 
 
 HINTS = {
-    "rack": "enter open  w why  i identify  c cordon  ! problems  / find  + - zoom",
-    "nodes": "enter open  w why  o order  space mark  c cordon  / find  ! problems",
+    "rack": "enter open  w why  i identify  c cordon  d drain  s submit  ! problems  / find  + - zoom",
+    "nodes": "enter open  w why  o order  space mark  c cordon  d drain  / find  ! problems",
+    "jobs": "enter open  w why  s submit  x cancel  r retry  o order  ! held, failed  space mark  / find",
     "events": "w why  enter its node  / find  ! warnings  end newest",
     "sensors": "enter its node  / find  ! faults",
 }
@@ -268,5 +275,5 @@ HINTS = {
 
 def hints(view: str, cells: int) -> Line:
     """The keys that matter here."""
-    keys = f" ? help  q leave  {HINTS[view]}  t rewind  1 2 4 5 views"
+    keys = f" ? help  q leave  1-5 views  {HINTS[view]}  t rewind"
     return [(fit(keys, cells), "dim")]

@@ -76,6 +76,17 @@ EVENT_LESSONS: dict[str, str] = {
         "Two processes beat under one name, each throwing the other off the broker: most likely one SD "
         "card was copied to another Pi. Rename one of them."
     ),
+    "job-failed": (
+        "It failed as often as it may, or on several nodes in a row, and is given up. Its page tells each "
+        "try; r tries it again, with fresh patience."
+    ),
+    "node-draining": (
+        "A node is emptied in good order: no new work, time for what runs there, then back into the queue. "
+        "Nothing is lost either way, but what may end where it is need not be done twice."
+    ),
+    "node-drained": (
+        "Nothing of the rack's work is on it any more: it can be switched off and nobody will notice."
+    ),
     "led-mismatch": (
         "A node reads back what its pins really show. When that is not what the master expects of it, "
         "one of the two is mistaken: a wire, a pin number, or a verdict that has not arrived."
@@ -94,3 +105,51 @@ def event_lesson(kind: str) -> str:
     ''
     """
     return EVENT_LESSONS.get(kind, "")
+
+
+JOB_LESSONS: dict[str, str] = {
+    "waiting": (
+        "A job is given away as late as possible: only when a slot is free, and never to a slow node if a "
+        "fast one will be free sooner. What is decided late is decided with the newest knowledge."
+    ),
+    "running": (
+        "The node holds this job under a lease, and each heartbeat that names it renews the lease. When the "
+        "node falls silent the lease ends, and the job moves under a higher token."
+    ),
+    "done": (
+        "One result was recorded, under the token that held. The node kept it on its own disk until the "
+        "master had said that it is safe, so neither of them could lose it."
+    ),
+    "failed": (
+        "A job is tried again on another node, with longer and longer pauses, because most failures are the "
+        "node's or the moment's. When it fails everywhere, the fault is its own, and it is given up."
+    ),
+    "held": (
+        "Whether this job may be run twice only a person can tell, so the rack stops and asks: r tries it "
+        "again, x gives it up."
+    ),
+    "cancelled": (
+        "A cancelled job gets a new token, and what still runs under the old one is stopped. Should its node "
+        "be cut off just now, its late result will be refused."
+    ),
+}
+_LOSS_LESSONS = {
+    "rerun": "It may be run again, so the loss of its node costs only time.",
+    "exclusive": (
+        "It must never run twice at once, so after the loss of its node it waits until that node has "
+        "certainly stopped it by itself: 10 s without the master, by the node's own clock."
+    ),
+    "hold": "It must not be run again unasked, so after the loss of its node it is held for you.",
+}
+
+
+def job_lesson(state: str, on_loss: str) -> str:
+    """What the state of a job teaches, and what would become of it with its node.
+
+    >>> job_lesson("cancelled", "rerun").startswith("A cancelled job")
+    True
+    """
+    said = JOB_LESSONS.get(state, "")
+    if state in {"waiting", "running", "held"}:
+        said = f"{said} {_LOSS_LESSONS.get(on_loss, '')}"
+    return said.strip()

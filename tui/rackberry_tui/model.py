@@ -23,6 +23,7 @@ import msgspec
 
 from rackberry import topics
 from rackberry.messages import (
+    JobStanding,
     LedReport,
     MasterEvent,
     MasterHealth,
@@ -39,6 +40,7 @@ from rackberry.messages import (
 )
 from rackberry.ports import CaughtUp, Cleared, LinkDown, LinkEvent, LinkUp, Received, Refused
 from rackberry.states import Liveness
+from rackberry_tui.jobview import Jobs
 from rackberry_tui.nodeview import NodeView, SensorView
 from rackberry_tui.text import clean
 
@@ -89,6 +91,7 @@ class RackModel:
 
     def __init__(self) -> None:
         self.nodes: dict[str, NodeView] = {}
+        self.jobs = Jobs()
         self.events: deque[MasterEvent] = deque(maxlen=EVENTS_MAX)
         self.replies: deque[Reply | tuple[str, NodeReply]] = deque(maxlen=REPLIES_MAX)
         self.master: MasterState | None = None
@@ -159,6 +162,8 @@ class RackModel:
                 self._add_events(data.events)
             case Reply():
                 self.replies.append(data)
+            case JobStanding():
+                self.jobs.take(fact.address.first, data)
 
     def _view(self, node: str) -> NodeView | None:
         view = self.nodes.get(node)
@@ -212,6 +217,8 @@ class RackModel:
         if event.address.route is topics.MASTER_VERDICT:
             self.nodes.pop(event.address.first, None)  # the master forgot the node
             self._order = None
+        elif event.address.route is topics.MASTER_JOB:
+            self.jobs.drop(event.address.first)
 
     # --- questions --------------------------------------------------------------------------------
 
@@ -251,10 +258,11 @@ class RackModel:
 
     def since_s(self, view: NodeView, wall_ms: int) -> float | None:
         """How long the node's liveness has been what it is, in seconds."""
-        if view.verdict is None:
-            return None
-        master_now_ms = wall_ms + (self._master_ahead_ms or 0)
-        return max(0.0, (master_now_ms - view.verdict.since_ms) / 1000)
+        return None if view.verdict is None else self.ago_s(view.verdict.since_ms, wall_ms)
+
+    def ago_s(self, at_ms: int, wall_ms: int) -> float:
+        """How long ago something was that the master wrote down, by the master's clock, in seconds."""
+        return max(0.0, (wall_ms + (self._master_ahead_ms or 0) - at_ms) / 1000)
 
     def seems_cut_off(self, view: NodeView, now: float) -> bool:
         """True for a node that the master holds alive but that is not heard here."""
@@ -287,6 +295,7 @@ class RackModel:
         other = RackModel()
         other.__dict__.update(self.__dict__)
         other.nodes = {name: view.copy() for name, view in self.nodes.items()}
+        other.jobs = self.jobs.copy()
         other.events = self.events.copy()
         other.replies = self.replies.copy()
         other.refused = dict(self.refused)

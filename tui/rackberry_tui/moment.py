@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from rackberry.ports import LinkEvent
 from rackberry_tui.model import RackModel
 from rackberry_tui.recording import Recorder
+from rackberry_tui.slimming import Slimmer
 from rackberry_tui.text import age
 
 
@@ -29,10 +30,12 @@ class Moment:
     def __init__(self, recorder: Recorder | None = None) -> None:
         self.live = RackModel()
         self._recorder = recorder or Recorder()
+        self._slimmer = Slimmer()
         self._picture: Shown | None = None
 
     def take(self, event: LinkEvent, now: float, wall_ms: int) -> None:
         """Take a fact into the live model and into the recording."""
+        event = self._slimmer.slim(event)
         self.live.apply(event, now, wall_ms)
         self._recorder.record(event, now, wall_ms)
 

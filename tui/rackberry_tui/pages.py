@@ -11,6 +11,7 @@ from rackberry.language import LANGUAGE, Light
 from rackberry.messages import MasterEvent, Verdict, Vitals
 from rackberry.states import Quality, Scheduling
 from rackberry_tui.frame import event_line, event_sign
+from rackberry_tui.jobpaint import work_lines
 from rackberry_tui.lessons import event_lesson, lesson
 from rackberry_tui.model import Absence, NodeView, RackModel
 from rackberry_tui.paint import (
@@ -73,6 +74,7 @@ def node_detail(view: NodeView, look: Look, model: RackModel, cells: int) -> lis
     out += _vital_lines(view, look, cells)
     for reason in view.health.reasons if view.health else ():
         out += _told("unwell", clean(reason), cells, "warn")
+    out += work_lines(view, look, model, cells)
     if view.sensors:
         out += [[], [("sensors", "dim")], *_sensor_lines(view, look, cells)]
     return out
@@ -113,6 +115,14 @@ def _led_lines(view: NodeView, cells: int) -> list[Line]:
             if view.verdict is not None and view.verdict.liveness == "dead":
                 words = f"{clean(name, 12)} last showed {report.shows}; nobody can tell now"
             out += _told("LED", words, cells, "stale")
+            continue
+        if report.points_at_slot is not None:
+            words = (
+                f"{clean(name, 12)} points at slot {report.points_at_slot}: shows {report.shows}"
+            )
+            out += _told("LED", words, cells, "warn" if report.error else "plain")
+            if report.error:
+                out += _told("", clean(report.error), cells, "warn")
             continue
         agrees = report.shows in {view.light, Light.IDENTIFY, Light.BUSY} and not report.error
         blink = LANGUAGE[report.shows].blink
@@ -279,24 +289,30 @@ def raw_page(messages: Sequence[tuple[str, bytes]], cells: int) -> list[Line]:
 # --- help -----------------------------------------------------------------------------------------
 
 KEYS = (
-    ("1 2 4 5", "rack, nodes, events, sensors"),
+    ("1 2 3 4 5", "rack, nodes, jobs, events, sensors"),
     ("arrows hjkl", "choose; the mouse does too; enter or a double click opens; esc goes back"),
-    ("w", "why is it so: the rule, the numbers, a lesson; of a node or of an event"),
-    ("/", "show only what holds a word: name, rack, state, reason; !word for all but that"),
-    ("!", "problems only"),
-    ("space", "mark a node: what is asked then goes to all marked; esc takes marks away"),
+    ("w", "why is it so: the rule, the numbers, a lesson; of a node, a job or an event"),
+    (
+        "/",
+        "show only what holds a word: name, rack, state, reason, handler; !word for all but that",
+    ),
+    ("!", "problems only; of jobs, those that are held or have failed"),
+    ("space", "mark a node or a job: what is asked then goes to all marked; esc takes marks away"),
     ("c u", "cordon (no new work), uncordon; also ends a quarantine"),
+    ("d", "drain: shows its plan, then no new work, time for what runs, then it moves"),
+    ("s", "submit a job: a form of what its handler takes; marked nodes are where it may run"),
+    ("x r", "cancel a job, or all marked (asks before it stops what runs); retry"),
     ("i", "identify: blink its LEDs until somebody presses its button"),
     ("F", "forget nodes that are gone for good: dead or left"),
     ("+ -", "closer (more about each), further (more of them)"),
-    ("o", "order of the nodes' table: place, worst first, hottest, busiest, longest silent"),
+    ("o", "order of the table: place, worst, hottest, busiest, silent; of jobs: state, age, node"),
     ("p", "freeze the picture, and let it go on"),
     (
         "t",
         "rewind 10 s, or to the chosen event; then , . step a second, < > a minute, esc comes back",
     ),
-    ("m", "raw MQTT: the newest message on each topic of a node"),
-    ("y Y", "copy the node as text; copy the command line that shows it"),
+    ("m", "raw MQTT: the newest message on each topic of a node or a job"),
+    ("y Y", "copy the node or job as text; copy the command line that shows it"),
     ("T", "another theme: dark, light, ansi"),
     (": ctrl+p", "all commands by name"),
     ("q ctrl+c", "leave"),

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from rackberry.language import LANGUAGE, Light
 from rackberry.states import Liveness, Quality, Scheduling
+from rackberry_tui.jobview import running_words
 from rackberry_tui.model import NodeView, RackModel
 from rackberry_tui.rackmap import SIZES, Detail
 from rackberry_tui.text import age, clean, fit, spark, width
@@ -57,14 +58,16 @@ def light_of(view: NodeView, look: Look) -> Light:
     """The light to draw a node with: identify lies over everything, old news under it."""
     if not look.online:
         return Light.STALE
-    return Light.IDENTIFY if view.identifying else view.light
+    if view.identifying:
+        return Light.IDENTIFY
+    return Light.BUSY if view.is_busy else view.light
 
 
 def is_lit(view: NodeView, look: Look) -> bool:
     """Whether the node's status light is in a bright phase just now."""
     light = light_of(view, look)
     for report in view.leds.values():
-        if report.shows is not light:
+        if report.shows is not light or report.points_at_slot is not None:
             continue
         for palette in LANGUAGE[light].patterns.values():
             if set(palette) == set(report.patterns):
@@ -100,7 +103,7 @@ def _state(view: NodeView) -> str:
         return str(verdict.condition)
     if verdict.scheduling is not Scheduling.SCHEDULABLE:
         return str(verdict.scheduling)
-    return "ready"
+    return "busy" if view.is_busy else "ready"
 
 
 def state_for(view: NodeView, look: Look, model: RackModel) -> str:
@@ -137,6 +140,7 @@ _KINDS = {
     "motion": ("motion", "still"),
     "leak": ("wet", "dry"),
     "smoke": ("smoke", "clear"),
+    "relay": ("on", "off"),
 }
 
 
@@ -168,6 +172,20 @@ def interesting_sensor(view: NodeView) -> str:
     return ""
 
 
+def slots_span(view: NodeView, look: Look, cells: int) -> Line:
+    """Slots in use of how many, in `cells` cells; blank for a node that takes no work."""
+    if not view.slots:
+        return [(" " * cells, "plain")]
+    glyph = look.glyph(Light.BUSY) if view.running else " "
+    text = fit(f"{glyph}{view.slots}", cells - 1)
+    return [
+        (
+            " " * (cells - 1 - width(text.rstrip())) + text.rstrip() + " ",
+            "busy" if view.running else "dim",
+        )
+    ]
+
+
 # --- one node, at each level of detail ------------------------------------------------------------
 
 
@@ -187,11 +205,12 @@ def card(
     cpu, temp, memory = vital_words(view)
     slot = "" if view.slot is None else f"U{view.slot}"
     bars = spark(list(view.cpu_history), inner - 9, ascii_only=look.ascii)
-    last = reason_words(view) or interesting_sensor(view)
+    running = clean(running_words(view.running, model.jobs))
+    last = reason_words(view) or running or interesting_sensor(view)
     rows: list[Line] = [
         [(fit(f" {state_for(view, look, model)}", inner - 5), str(light)), (f"{slot:>4} ", "dim")],
         [(" ", "plain"), (bars, "plain"), (fit(f"{temp:>7}", 8), "plain")],
-        [(fit(f" cpu {cpu} mem {memory}", inner), "plain")],
+        [(fit(f" cpu {cpu} mem {memory}", inner - 6), "plain"), *slots_span(view, look, 6)],
         [(fit(f" {last}", inner), "warn" if reason_words(view) else "dim")],
     ]
     mark = "+" if marked else " "
@@ -218,14 +237,16 @@ def row(
     mark = (">" if selected else " ") + ("+" if marked else " ")
     # On a narrow screen the sparkline says what the number would.
     roomy = cells >= 60
-    past_cells = 8 if roomy else 6
+    # Offline nothing runs as far as is known; the age of what is known takes its room.
+    past_cells = 8 if roomy else 4 if look.online else 7
     bars = spark(list(view.cpu_history), past_cells, ascii_only=look.ascii)
     if not look.online:  # as of when, instead of the past minute
         bars = fit(f"{age(view.silent_s(look.now)):>{past_cells}}", past_cells)
     left = f"{mark}{slot:>2} " if len(slot) < 3 else f"{mark}{slot} "
     middle = f" {fit(clean(view.node), 16 if roomy else 10)} {bars} "
-    middle += f"{cpu:>4} {temp:>4}  " if roomy else f"{temp:>4} "
-    room = max(0, cells - len(left) - 3 - width(middle))
+    middle += f"{cpu:>4} {temp:>4} " if roomy else f"{temp:>4}"
+    work = slots_span(view, look, 7) if roomy else _count_span(view) if look.online else []
+    room = max(0, cells - len(left) - 3 - width(middle) - sum(width(text) for text, _ in work))
     state = state_for(view, look, model)
     reason = reason_words(view)
     if reason and room > width(state) + 12:
@@ -234,8 +255,15 @@ def row(
         (left, "bold" if selected else "plain"),
         *led(view, look),
         (middle, "bold" if selected else "plain"),
+        *work,
         (fit(state, room), str(light)),
     ]
+
+
+def _count_span(view: NodeView) -> Line:
+    """How many attempts run here, in three cells."""
+    count = str(len(view.running)) if view.running else ""
+    return [(f"{count[-2:]:>2} ", "busy")]
 
 
 def tile(view: NodeView, look: Look, *, selected: bool = False, marked: bool = False) -> list[Line]:

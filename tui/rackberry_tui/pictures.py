@@ -40,6 +40,12 @@ PICTURES = (
     Picture("node-120x40", (120, 40), ("right", "right", "enter")),
     Picture("why-120x40", (120, 40), ("right", "down", "w")),
     Picture("nodes-120x40", (120, 40), ("2", "o")),
+    Picture("jobs-120x40", (120, 40), ("3", "down", "down")),
+    Picture("jobs-80x24", (80, 24), ("3", "down", "down")),
+    Picture("job-120x40", (120, 40), ("3", "down", "down", "enter")),
+    Picture("job-why-120x40", (120, 40), ("3", "w")),
+    Picture("drain-120x40", (120, 40), ("right", "d")),
+    Picture("submit-120x40", (120, 40), ("s", "down", "enter", "1", "0", "0")),
     Picture("events-120x40", (120, 40), ("4", "up", "w")),
     Picture("sensors-120x40", (120, 40), ("5",)),
     Picture("help-120x40", (120, 40), ("question_mark",)),
@@ -76,9 +82,8 @@ async def draw(picture: Picture, moment: Callable[[RackApp], str] = lambda _: ""
         app.paint()
         await pilot.pause()
         moment(app)
-        return local_fonts(
-            app.export_screenshot(title=f"rackberry, a scripted rack, {picture.name}")
-        )
+        drawn = app.export_screenshot(title=f"rackberry, a scripted rack, {picture.name}")
+        return without_blanks(local_fonts(drawn))
 
 
 def local_fonts(svg: str) -> str:
@@ -88,6 +93,33 @@ def local_fonts(svg: str) -> str:
     '<style> text { }</style>'
     """
     return re.sub(r"@font-face \{[^}]*\}\s*(?=@)|@font-face \{[^}]*\}", "", svg)
+
+
+_TEXT = re.compile(
+    r'<text class="([^"]*)" x="([0-9.]+)" y="([0-9.]+)" textLength="([0-9.]+)" '
+    r'clip-path="([^"]*)">((?:&#160;)*)(.*?)((?:&#160;)*)</text>'
+)
+_CELL = 12.2  # width of a cell in Textual's pictures
+
+
+def without_blanks(svg: str) -> str:
+    """The picture with every text at its place instead of behind blanks, which some viewers swallow.
+
+    >>> without_blanks('<text class="a" x="10" y="2" textLength="36.6" clip-path="u">&#160;x&#160;</text>')
+    '<text class="a" x="22.2" y="2" textLength="12.2" clip-path="u">x</text>'
+    """
+
+    def placed(found: re.Match[str]) -> str:
+        style, x, y, length, clip, before, text, after = found.groups()
+        if not text:
+            return ""
+        first, last = len(before) // 6, len(after) // 6
+        return (
+            f'<text class="{style}" x="{float(x) + _CELL * first:.1f}" y="{y}" '
+            f'textLength="{float(length) - _CELL * (first + last):.1f}" clip-path="{clip}">{text}</text>'
+        )
+
+    return _TEXT.sub(placed, svg)
 
 
 def _warm(script: Script) -> Iterable[Iterable[LinkEvent]]:

@@ -9,7 +9,8 @@ code as the present. Facts are shared with the model and immutable; a keyframe i
 
 Bounds: the last `HOUR_S` seconds, at most `FACTS_MAX` facts (about 600 bytes each), whichever is less.
 Thinning is one of a topic in `THIN_S` seconds, or in a tenth of a second for each topic there is: 7 nodes
-keep 4 facts a second, 1000 nodes 10, so both fit the hour.
+keep 4 facts a second, 1000 nodes 10, so both fit the hour. Jobs may come and go by the thousand: more than
+`JOB_FACTS_HZ` of their facts a second, on average, are kept in the keyframes only.
 """
 
 from bisect import bisect_right
@@ -26,6 +27,8 @@ FACTS_MAX = 50_000
 THIN_S = 10.0
 THIN_TOPIC_S = 0.1
 KEYFRAME_S = 300.0
+JOB_FACTS_HZ = 4.0
+JOB_FACTS_BURST = 500.0
 
 THINNED = frozenset({topics.NODE_HEALTH, topics.NODE_SENSOR, topics.MASTER_HEALTH})
 
@@ -65,6 +68,8 @@ class Recorder:
         self._keyframes: deque[Keyframe] = deque()
         self._newest: dict[Address, Kept] = {}
         self._link: tuple[Kept, ...] = ()
+        self._jobs_left = JOB_FACTS_BURST
+        self._jobs_s = float("-inf")
 
     def record(self, fact: LinkEvent, now: float, wall_ms: int) -> None:
         """Keep a fact, or thin it out. `now` never goes back."""
@@ -92,6 +97,12 @@ class Recorder:
                 self._forget(address)
             case _:
                 return  # a refused message changes nothing that is drawn
+        if isinstance(fact, Received | Cleared) and fact.address.route is topics.MASTER_JOB:
+            more = (now - self._jobs_s) * JOB_FACTS_HZ
+            self._jobs_left, self._jobs_s = min(JOB_FACTS_BURST, self._jobs_left + more), now
+            if self._jobs_left < 1:
+                return
+            self._jobs_left -= 1
         self._facts.append(kept)
         if len(self._facts) > self._facts_max:
             self._trim(now)

@@ -75,8 +75,9 @@ class PageScreen(ModalScreen[None]):
 class NodeScreen(PageScreen):
     """A node whole, with the keys that act on it."""
 
-    HINT = "w why  i identify  c cordon  m raw  [ ] others  esc"
+    HINT = "w why  i identify  c cordon  d drain  m raw  [ ] others  esc"
     BINDINGS = [
+        Binding("d", "app.drain", "drain"),
         Binding("left_square_bracket,h,left", "app.other(-1)", "previous"),
         Binding("right_square_bracket,l,right", "app.other(1)", "next"),
         Binding("w", "app.why", "why"),
@@ -87,3 +88,62 @@ class NodeScreen(PageScreen):
         Binding("F", "app.ask('forget')", "forget"),
         Binding("Y", "app.copy_command", "copy as command"),
     ]
+
+
+class JobScreen(PageScreen):
+    """A job whole, with the keys that act on it."""
+
+    HINT = "w why  x cancel  r retry  m raw  Y command  [ ] others  esc"
+    BINDINGS = [
+        Binding("x", "app.cancel", "cancel"),
+        Binding("r", "app.retry", "retry"),
+        Binding("left_square_bracket,h,left", "app.other_job(-1)", "previous"),
+        Binding("right_square_bracket,l,right", "app.other_job(1)", "next"),
+        Binding("w", "app.why", "why"),
+        Binding("m", "app.raw", "raw MQTT"),
+        Binding("Y", "app.copy_command", "copy as command"),
+    ]
+
+
+class PlanScreen(PageScreen):
+    """What would be done; enter agrees to it."""
+
+    HINT = "enter does it  Y command  esc leaves it"
+    BINDINGS = [
+        Binding("escape,q", "dismiss", "leave it"),
+        Binding("enter", "go", "do it"),
+        Binding("plus,equals_sign", "longer(1)", show=False),
+        Binding("minus", "longer(-1)", show=False),
+        Binding("Y", "copy_line", "copy as command"),
+    ]
+
+    def __init__(
+        self,
+        make: Make,
+        known: dict[str, Style],
+        go: Callable[[], None],
+        command: Callable[[], str],
+        longer: Callable[[int], None] | None = None,
+    ) -> None:
+        super().__init__(make, known)
+        self._go = go
+        self._command = command
+        self._longer = longer
+        if longer is not None:
+            self.HINT = f"+ - time  {self.HINT}"
+
+    def action_go(self) -> None:
+        """Agree."""
+        self.dismiss()
+        self._go()
+
+    def action_longer(self, step: int) -> None:
+        """Give more or less time."""
+        if self._longer is not None:
+            self._longer(step)
+            self.renew()
+
+    def action_copy_line(self) -> None:
+        """The command line that does the same."""
+        self.app.copy_to_clipboard(self._command())
+        self.app.notify(f"copied: {self._command()}", markup=False)

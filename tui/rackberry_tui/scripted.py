@@ -14,6 +14,7 @@ from rackberry import topics
 from rackberry.clock import ManualClock
 from rackberry.language import LANGUAGE, Light, Palette, light_for
 from rackberry.messages import (
+    JobStateName,
     LedInfo,
     LedReport,
     MasterEvent,
@@ -25,6 +26,7 @@ from rackberry.messages import (
     NodeState,
     Reading,
     RecentEvents,
+    Running,
     SensorInfo,
     Verdict,
     Vitals,
@@ -32,7 +34,8 @@ from rackberry.messages import (
 from rackberry.ports import CaughtUp, LinkEvent, LinkUp, Received
 from rackberry.states import Condition, Liveness, Quality, Scheduling
 from rackberry.topics import Address
-from rackberry_tui.source import raw_about
+from rackberry_tui.scripted_work import COUNTS, HANDLERS, jobs_of_seven, running_of_seven
+from rackberry_tui.source import raw_about, raw_about_job
 
 INCARNATION = "7f3a91c2"
 GIB = 2**30
@@ -83,6 +86,10 @@ class ScriptedSource:
         """What was put into `payloads` about a node."""
         return raw_about(self.payloads, topics.ROOT_DEFAULT, node)
 
+    def raw_job(self, job: str) -> list[tuple[str, bytes]]:
+        """The same about a job."""
+        return raw_about_job(self.payloads, topics.ROOT_DEFAULT, job)
+
     def stop(self) -> None:
         """Remember it."""
         self.stopped = True
@@ -108,16 +115,18 @@ class Script:
         yield self.fact(topics.MASTER_STATE.at(), state, retained=True)
         yield self.beat_of_master(holding=holding)
 
-    def beat_of_master(self, *, holding: str = "") -> Received:
+    def beat_of_master(
+        self, *, holding: str = "", jobs: dict[JobStateName, int] | None = None
+    ) -> Received:
         """One heartbeat of the master."""
         health = MasterHealth(
             interval_s=0.5, term=7, nodes={}, messages=9127, refused={}, illegal=0,
-            loop_lag_ms=0.3, event=self._events, holding=holding,
+            loop_lag_ms=0.3, event=self._events, holding=holding, jobs=jobs or {},
         )  # fmt: skip
         return self.fact(topics.MASTER_HEALTH.at(), health)
 
     def birth(
-        self, node: str, *, model: str = "Raspberry Pi 4 Model B Rev 1.4"
+        self, node: str, *, model: str = "Raspberry Pi 4 Model B Rev 1.4", slots: int = 0
     ) -> Iterator[Received]:
         """State and info of a node with a button, a door and a thermometer."""
         yield self.fact(topics.NODE_STATE.at(node), NodeState(status="online"), retained=True)
@@ -134,6 +143,8 @@ class Script:
                 SensorInfo(name="air", kind="temperature", unit="°C", source="1-wire 28-0a1b", interval_s=2.0),
             ),
             leds=(LedInfo(name="status", pins={"red": 22, "amber": 23, "green": 24}),),
+            slots=slots,
+            handlers=HANDLERS if slots else (),
         )  # fmt: skip
         yield self.fact(topics.NODE_INFO.at(node), info, retained=True)
 
@@ -146,6 +157,7 @@ class Script:
         used: float = 0.31,
         reasons: tuple[str, ...] = (),
         throttled_bits: int = 0,
+        running: tuple[Running, ...] = (),
     ) -> Received:
         """A heartbeat with vitals."""
         vitals = Vitals(
@@ -164,6 +176,7 @@ class Script:
             condition=Condition.WARN if reasons else Condition.OK,
             reasons=reasons,
             vitals=vitals,
+            running=running,
         )
         return self.fact(topics.NODE_HEALTH.at(node), health)
 
@@ -257,11 +270,20 @@ HOT = "processor at 81.2 °C, warm above 75 °C"
 def beats_of_seven(script: Script) -> Iterator[Received]:
     """One heartbeat of each of the seven that beats."""
     wave = math.sin(script.clock.now() / 4)
-    yield script.beat_of_master()
+    now = script.clock.now()
+    yield script.beat_of_master(jobs=COUNTS)
     yield script.beat("pi-master", 14 + 6 * wave, 47.0)
-    yield script.beat("node-1", 71 + 18 * wave, 58.0, used=0.54)
     yield script.beat(
-        "node-2", 92 + 6 * wave, 81.2, used=0.61, reasons=(HOT,), throttled_bits=0x40004
+        "node-1", 71 + 18 * wave, 58.0, used=0.54, running=running_of_seven("node-1", now)
+    )
+    yield script.beat(
+        "node-2",
+        92 + 6 * wave,
+        81.2,
+        used=0.61,
+        reasons=(HOT,),
+        throttled_bits=0x40004,
+        running=running_of_seven("node-2", now),
     )
     yield script.beat("node-5", 6 + 2 * wave, 41.0, used=0.28)
     yield script.beat("chew-pi", 34 + 30 * wave, 52.0, used=0.40)
@@ -272,7 +294,7 @@ def seven(script: Script, *, story: bool = True) -> Iterator[LinkEvent]:
     yield LinkUp(1)
     yield from script.master()
     for node in SEVEN:
-        yield from script.birth(node)
+        yield from script.birth(node, slots=0 if node == "pi-master" else 2)
         yield script.reading(node, "button", False)
         yield script.reading(node, "door", node == "node-1")
         yield script.reading(node, "air", 21.5 + SEVEN.index(node) / 10)
@@ -306,6 +328,7 @@ def seven(script: Script, *, story: bool = True) -> Iterator[LinkEvent]:
         ("node-4", Light.READY), ("node-5", Light.CORDONED), ("chew-pi", Light.CORDONED),
     ):  # fmt: skip
         yield script.led(node, light)
+    yield from jobs_of_seven(script)
     if story:
         yield from _story(script)
     yield CaughtUp(1)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from rackberry.language import Light
-from rackberry.messages import MasterEvent
+from rackberry.messages import JobStanding, MasterEvent
 from rackberry.states import Condition, Liveness, Quality, Scheduling
 from rackberry_tui.model import NodeView
 from rackberry_tui.paint import Look, state_words
@@ -49,6 +49,15 @@ class Filter:
         if self.problems and event.severity == "info":
             return False
         return self.says(f"{event.node} {event.kind} {event.words} {event.why}")
+
+    def job(self, job: JobStanding) -> bool:
+        """Whether a job passes: problems are those that want a person."""
+        if not self:
+            return True
+        if self.problems and job.state not in {"held", "failed"}:
+            return False
+        who = f"{job.job} {job.handler} {job.state} {job.node}"
+        return self.says(f"{who} {job.submitter} {job.key} {job.reason}")
 
     def sensor(self, view: NodeView, name: str, look: Look) -> bool:
         """Whether a sensor passes: problems are readings that cannot be trusted."""

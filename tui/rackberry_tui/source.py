@@ -18,6 +18,7 @@ from rackberry_tui.model import FILTERS
 
 POLL_MAX = 5000  # facts taken in at once: about 50 ms of work, so that keys stay alive in a flood
 RAW_TOPICS_MAX = 20_000
+RAW_JOB_TOPICS_MAX = 1000  # jobs come and go: of theirs the newest are kept
 RAW_BYTES_MAX = 4096  # of a payload that are kept to be looked at
 
 
@@ -32,6 +33,20 @@ def raw_about(known: dict[str, bytes], root: str, node: str) -> list[tuple[str, 
         (topic, payload)
         for topic, payload in known.copy().items()
         if topic.startswith(mine) or topic == verdict
+    )
+
+
+def raw_about_job(known: dict[str, bytes], root: str, job: str) -> list[tuple[str, bytes]]:
+    """Those of the messages that are about a job, by topic: where it stands, and a node's report of it.
+
+    >>> raw_about_job({"r/master/job/j-1": b"1", "r/node/n/attempt": b'{"job":"j-1"}'}, "r", "j-1")
+    [('r/master/job/j-1', b'1'), ('r/node/n/attempt', b'{"job":"j-1"}')]
+    """
+    standing, named = f"{root}/master/job/{job}", f'"{job}"'.encode()
+    return sorted(
+        (topic, payload)
+        for topic, payload in known.items()
+        if topic == standing or (topic.endswith("/attempt") and named in payload)
     )
 
 
@@ -56,6 +71,9 @@ class Source(Protocol):
     def raw(self, node: str) -> list[tuple[str, bytes]]:
         """(topic, payload) of the newest message on each topic that is about a node."""
 
+    def raw_job(self, job: str) -> list[tuple[str, bytes]]:
+        """The same of a job."""
+
     def stop(self) -> None:
         """End."""
 
@@ -71,6 +89,7 @@ class LiveSource:
         self._inbox: Inbox[Any] = Inbox()
         # Written by the network thread, read by the screen's: single operations on a dict are atomic.
         self._raw: dict[str, bytes] = {}
+        self._raw_jobs: dict[str, bytes] = {}
         self._root = settings.root
         self._link = Link(
             settings,
@@ -85,7 +104,12 @@ class LiveSource:
         )
 
     def _remember(self, topic: str, payload: bytes) -> None:
-        if topic in self._raw or len(self._raw) < RAW_TOPICS_MAX:
+        if "/master/job/" in topic:
+            self._raw_jobs.pop(topic, None)
+            self._raw_jobs[topic] = payload[:RAW_BYTES_MAX]
+            if len(self._raw_jobs) > RAW_JOB_TOPICS_MAX:
+                del self._raw_jobs[next(iter(self._raw_jobs))]
+        elif topic in self._raw or len(self._raw) < RAW_TOPICS_MAX:
             self._raw[topic] = payload[:RAW_BYTES_MAX]
 
     def start(self) -> None:
@@ -110,6 +134,10 @@ class LiveSource:
     def raw(self, node: str) -> list[tuple[str, bytes]]:
         """(topic, payload) of the newest message on each topic that is about a node."""
         return raw_about(self._raw, self._root, node)
+
+    def raw_job(self, job: str) -> list[tuple[str, bytes]]:
+        """The same of a job."""
+        return raw_about_job(self._raw.copy() | self._raw_jobs.copy(), self._root, job)
 
     def stop(self) -> None:
         """Disconnect."""

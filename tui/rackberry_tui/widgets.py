@@ -64,6 +64,13 @@ class Lines(ScrollView, can_focus=True, inherit_bindings=False):
 
     DEFAULT_CSS = "Lines { height: 1fr; }"
 
+    class Chosen(Message):
+        """A row was clicked, once or twice."""
+
+        def __init__(self, lines: "Lines", row: int, twice: bool) -> None:
+            super().__init__()
+            self.lines, self.row, self.twice = lines, row, twice
+
     def __init__(self, id: str, *, focusable: bool = False) -> None:  # Textual's own name
         super().__init__(id=id)
         self.can_focus = focusable
@@ -119,6 +126,13 @@ class Lines(ScrollView, can_focus=True, inherit_bindings=False):
             # An instance's own renderer is Textual's documented way; its type says class variable.
             self.vertical_scrollbar.renderer = PlainBar  # type: ignore[misc]
         self.refresh()
+
+    def on_click(self, event: events.Click) -> None:
+        """Say which row is under the mouse."""
+        offset = event.get_content_offset(self)
+        if offset is not None and self.can_focus:
+            row = offset.y + self.scroll_offset.y
+            self.post_message(self.Chosen(self, row, event.chain == 2))
 
     def render_line(self, y: int) -> Strip:
         """One visible line."""

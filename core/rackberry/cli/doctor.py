@@ -58,6 +58,7 @@ def _machine() -> Iterator[Finding]:
     yield _package("paho-mqtt")
     yield _package("msgspec")
     yield _package("gpiozero", "agent", "only an agent needs it")
+    yield _package("smbus2", "i2c", "only an agent with sensors on I2C needs it")
     yield _package("textual", "tui", "only the full screen needs it")
     broker = shutil.which("mosquitto") or shutil.which(
         "mosquitto", path="/usr/sbin:/usr/local/sbin"

@@ -17,9 +17,9 @@ from rackberry import topics
 from rackberry.cli.group import NOT_AUTHORISED, TIMED_OUT, UNREACHABLE, CommandError, Options
 from rackberry.clock import SystemClock, new_incarnation, system_random
 from rackberry.config import BrokerSettings, load, parse_host_port
+from rackberry.lean import without_openssl
 from rackberry.loop import Inbox
 from rackberry.messages import Reply, Request
-from rackberry.mqtt import Link
 from rackberry.ports import LinkDown, LinkEvent, LinkUp, Publish, Refused
 from rackberry.topics import Address
 from rackberry.wire import Stamper
@@ -83,6 +83,11 @@ class Session:
         self.client = f"cli-{incarnation}"
         self._inbox: Inbox[LinkEvent] = Inbox()
         self._listener: Callable[[LinkEvent], None] | None = None
+        # Not before it is known whether TLS is spoken: without, OpenSSL is not loaded at all.
+        if not self.settings.ca_file:
+            without_openssl()
+        from rackberry.mqtt import Link
+
         self._link = Link(
             self.settings,
             self.client,

@@ -9,6 +9,7 @@ from rackberry.cli.session import Session, broker_settings, options_of
 from rackberry.cli.status import print_status
 from rackberry.cli.terminal import is_terminal, leave_with_terminal
 from rackberry.config import BrokerSettings
+from rackberry_tui.start import before_imports
 
 
 @click.command()
@@ -25,13 +26,14 @@ def top(ctx: click.Context, read_only: bool, theme: str) -> int:
     options = options_of(ctx)
     if not options.color:
         os.environ["NO_COLOR"] = "1"  # read by Textual when it is imported
+    settings = broker_settings(options)
+    before_imports(tls=bool(settings.ca_file))
     try:
         from rackberry_tui.app import run
     except ModuleNotFoundError as error:
         raise CommandError(
             f"the screen is not installed ({error.name}).  In a checkout of it, type:  pip install '.[tui]'"
         ) from None
-    settings = broker_settings(options)
     leave_with_terminal()
     return run(settings, ascii_only=options.ascii, theme=theme, read_only=read_only)
 
@@ -80,6 +82,7 @@ def demo(
             return _show_as_text(options, demo.broker.address)
         if not options.color:
             os.environ["NO_COLOR"] = "1"
+        before_imports(tls=False)
         from rackberry_tui.app import run as show_screen
 
         leave_with_terminal()
