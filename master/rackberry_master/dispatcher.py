@@ -94,9 +94,8 @@ class Dispatcher:
     def on_link_up(self, now: float) -> None:
         """The broker is there (again): place, and tell where every job stands."""
         self._work.paused = False
-        self._canaries.due_s = (
-            now + canary.SWEEP_S
-        )  # not when it was due: that would look like our own lag
+        # Nobody was asked for canaries meanwhile: their old deadline would look like our own absence.
+        self._canaries.due_s = max(self._canaries.due_s, now)
         self._rack_changed = True
         entries = self._work.ledger.desk.entries
         unfinished = [job for job, held in entries.items() if held.record.state not in FINISHED]

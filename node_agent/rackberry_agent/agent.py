@@ -55,7 +55,7 @@ from rackberry_agent.facts import (
     ValueRead,
     VitalsRead,
 )
-from rackberry_agent.health import Health, Judgement
+from rackberry_agent.health import Health, Judgement, Lateness
 from rackberry_agent.identify import Identifying
 from rackberry_agent.leds import LedScheduler, SetBrightness
 from rackberry_agent.pointing import Pointing
@@ -134,6 +134,7 @@ class Agent:
         self._status_lights = set(spec.lights) - self._pointing.names
         self._pointed: dict[str, Light] = {}
         self._health = Health()
+        self._lateness = Lateness()
         self._judged = Judgement(Condition.OK, ())
         self._vitals = Vitals()
         self._info = spec.info
@@ -142,7 +143,8 @@ class Agent:
         self._link_up = False
         self._losses = 0
         self._refused = 0
-        self._lag_worst_s = 0.0
+        self._lag_worst_s = 0.0  # since the last beat that could be sent
+        self._lag_beat_s = 0.0
         self._beat_due_s = now
         self._announced_s = float("-inf")
         self._announce_due_s: float | None = None
@@ -237,6 +239,7 @@ class Agent:
 
     def _on_tick(self, event: Tick, now: float) -> None:
         self._lag_worst_s = max(self._lag_worst_s, event.lag_s)
+        self._lag_beat_s = max(self._lag_beat_s, event.lag_s)
         for name, contact in self._contacts.items():
             if now >= contact.due_s - 1e-9:
                 self._settle(name, contact, now)
@@ -258,6 +261,9 @@ class Agent:
                 self._stale.add(name)
                 self._publish_gauge(name, now)
                 self._judged = self._health.judge(self._vitals, self._faults(now))
+        if self._lateness.see(self._lag_beat_s * 1000):
+            self._judged = self._health.judge(self._vitals, self._faults(now))
+        self._lag_beat_s = 0.0
         if not self._link_up:
             return
         health = NodeHealth(
@@ -355,7 +361,7 @@ class Agent:
             reading = gauge.reading(now)
             if reading.quality is Quality.ERROR or name in self._stale:
                 faults.append(f"sensor {name}: {reading.error}")
-        return faults
+        return [*faults, self._lateness.words] if self._lateness.words else faults
 
     def _judge(self, now: float) -> None:
         before = self._judged.condition

@@ -6,6 +6,9 @@ that trembles around one of them from making the LED, the log and the balancer t
 that cannot be read makes no rule speak, with one exception that is not here but at the fan: an
 unreadable temperature counts as hot wherever something is to be cooled.
 
+One thing is no vital: how late the agent's own loop runs (`Lateness`). A node that swaps, throttles or
+shares its processor with too much is slow before it is silent, and says so itself: degraded, not dead.
+
 Figures: a Pi slows its clock from 80 °C (its own limit is 85 °C), and reports under-voltage below
 4.63 V (Raspberry Pi documentation, "Frequency management and thermal control" and `vcgencmd`).
 """
@@ -66,6 +69,39 @@ RULES: tuple[Rule, ...] = (
         lambda used: f"disk {used:.0f} % full, over 95 %",
     ),
 )  # fmt: skip
+
+LATE_MS = 300.0  # more than half of a default beat: work and sensors feel it, a busy second does not reach it
+LATE_BEATS = 4  # so many in a row: one long stop is told by the silence it made, not by this
+PUNCTUAL_BEATS = 10  # five seconds at the default beat
+
+
+class Lateness:
+    """Whether the agent itself runs late, with hysteresis; looked at once a heartbeat.
+
+    >>> lateness = Lateness()
+    >>> [lateness.see(ms) for ms in (900, 900, 900, 900, 0)], lateness.words
+    ([False, False, False, True, False], 'runs late: its own loop was 900 ms behind for 4 beats in a row')
+    >>> [lateness.see(0) for _ in range(9)].index(True), lateness.words
+    (8, '')
+    """
+
+    def __init__(self) -> None:
+        self.words = ""
+        """What is to be said of it, or nothing."""
+        self._in_a_row = 0
+
+    def see(self, lag_ms: float) -> bool:
+        """Take the worst lag of a beat in; True when `words` changed."""
+        late = lag_ms >= LATE_MS
+        against = late is not bool(self.words)
+        self._in_a_row = self._in_a_row + 1 if against else 0
+        if self._in_a_row < (LATE_BEATS if late else PUNCTUAL_BEATS):
+            return False
+        self._in_a_row = 0
+        behind = f"its own loop was {lag_ms:.0f} ms behind for {LATE_BEATS} beats in a row"
+        self.words = f"runs late: {behind}" if late else ""
+        return True
+
 
 _RANK = {Condition.OK: 0, Condition.WARN: 1, Condition.CRITICAL: 2}
 

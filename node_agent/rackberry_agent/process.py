@@ -48,11 +48,15 @@ BATCH_MAX = 16  # results that end together travel together
 
 
 def run_agent(
-    settings: AgentSettings, node: str, on_pins: Callable[[Any], None] | None = None
+    settings: AgentSettings,
+    node: str,
+    on_pins: Callable[[Any], None] | None = None,
+    vitals: VitalsReader | None = None,
 ) -> None:
     """Run the agent of `node` on this machine's pins until a signal or a command stops it.
 
     `on_pins` gets gpiozero's pin factory once the pins are open: whoever drives mock pins needs it.
+    `vitals` reads others than this machine's own.
 
     Raises:
         PinError: when the pins cannot be had.
@@ -63,12 +67,18 @@ def run_agent(
     if on_pins is not None:
         on_pins(factory)
     try:
-        serve(settings, node, pins, inbox)
+        serve(settings, node, pins, inbox, vitals)
     finally:
         pins.close()
 
 
-def serve(settings: AgentSettings, node: str, pins: Pins, inbox: Inbox[Any]) -> None:
+def serve(
+    settings: AgentSettings,
+    node: str,
+    pins: Pins,
+    inbox: Inbox[Any],
+    vitals: VitalsReader | None = None,
+) -> None:
     """Run the agent of `node` on these pins until a signal or a command stops it."""
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda given, _: inbox.put(_stop_by(given)))
@@ -117,7 +127,9 @@ def serve(settings: AgentSettings, node: str, pins: Pins, inbox: Inbox[Any]) -> 
     if workshop is not None:
         workshop.touches(agent.may_touch, pins.command_output, pins.make_safe)
     ended = threading.Event()
-    threads = _reading_threads(settings, pins, cooling, Newest(inbox.put, clock), clock, ended)
+    threads = _reading_threads(
+        settings, pins, vitals or VitalsReader(), cooling, Newest(inbox.put, clock), clock, ended
+    )
     if works and settings.work.capacity is None:
         threads["capacity"] = lambda: _tell_capacity(directory, inbox)
     for name, body in threads.items():
@@ -139,13 +151,14 @@ def serve(settings: AgentSettings, node: str, pins: Pins, inbox: Inbox[Any]) -> 
 def _reading_threads(
     settings: AgentSettings,
     pins: Pins,
+    vitals: VitalsReader,
     cooling: Cooling,
     newest: Newest,
     clock: Clock,
     ended: threading.Event,
 ) -> dict[str, Callable[[], None]]:
     """Everything that reads the world, by the name of its thread."""
-    threads = {"poll": lambda: _poll(settings, pins, newest, clock, ended)}
+    threads = {"poll": lambda: _poll(settings, pins, vitals, newest, clock, ended)}
     for name, readers in sources(settings).items():
         threads[name] = partial(read_for_ever, readers, newest.put, clock, ended)
     if settings.fans:
@@ -203,9 +216,13 @@ def _stop_by(number: int) -> Stop:
 
 
 def _poll(
-    settings: AgentSettings, pins: Pins, newest: Newest, clock: Clock, ended: threading.Event
+    settings: AgentSettings,
+    pins: Pins,
+    vitals: VitalsReader,
+    newest: Newest,
+    clock: Clock,
+    ended: threading.Event,
 ) -> None:
-    vitals = VitalsReader()
     vitals_due_s = clock.now()
     while True:
         pins.poll()

@@ -28,10 +28,14 @@ class AbsentError(Exception):
 
 
 class VitalsReader:
-    """Reads the vitals of the machine under `root` (another root than / is for tests)."""
+    """Reads the vitals of the machine under `root` (another root than / is for tests).
 
-    def __init__(self, root: Path = Path("/")) -> None:
+    While there is a `throttled_file`, the throttling bits come from there, in hexadecimal.
+    """
+
+    def __init__(self, root: Path = Path("/"), throttled_file: Path | None = None) -> None:
         self._root = root
+        self._throttled_file = throttled_file
         self._cpu_before: dict[str, tuple[int, int]] = {}
         self._readers: dict[tuple[str, ...], Callable[[], dict[str, Any]]] = {
             ("cpu_percent", "cpu_percent_per_core"): self._cpu,
@@ -152,7 +156,9 @@ class VitalsReader:
         return {"cpu_freq_mhz": khz / 1000}
 
     def _throttled(self) -> dict[str, Any]:
-        return {"throttled_bits": int(self._text(THROTTLED).strip(), 16)}
+        other = self._throttled_file
+        text = other.read_text() if other and other.exists() else self._text(THROTTLED)
+        return {"throttled_bits": int(text.strip(), 16)}
 
     def _uptime(self) -> dict[str, Any]:
         return {"os_up_s": float(self._text("proc/uptime").split()[0])}

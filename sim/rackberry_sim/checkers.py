@@ -8,6 +8,8 @@ everything must be right again. The rules, by the name that a violation carries:
     false death    a node that has been healthy for a while is declared dead
     eviction       a node that only lost a broker which has just come back is declared dead
     late will      a healthy node is suspect for the will of a former life
+    slow death     a node that is only slow, and heard, is declared dead
+    not degraded   a node that has been slow for a while is not said to be unwell
     missed death   a silent node is not dead within its bound, though the master could hear
     stays dead     a node that is well again is still held dead
     illegal        liveness moves in a way the table does not have
@@ -23,7 +25,7 @@ from dataclasses import dataclass
 from rackberry.language import DARK, LANGUAGE, STEADY, Light, Palette, light_for
 from rackberry.messages import LedReport, MasterEvent, RecentEvents, Verdict
 from rackberry.ports import Received
-from rackberry.states import LIVENESS_TRANSITIONS, Liveness
+from rackberry.states import LIVENESS_TRANSITIONS, Condition, Liveness
 from rackberry_master.records import MemberRecord
 from rackberry_sim.rack import SimRack
 from rackberry_sim.roles import NodeMachine
@@ -46,6 +48,8 @@ MASS_LEAST = 3
 HEARD_S = 2.0
 """A node that the broker heard so lately is never dead, however bad its weather is."""
 LIGHT_S = 1.0
+SLOW_S = 5.0
+"""A slow node is degraded within so long: four late beats, and their way."""
 LOOK_S = 0.5
 
 _LEGAL = {(held, after) for (held, _), after in LIVENESS_TRANSITIONS.items()}
@@ -81,6 +85,7 @@ class Checkers:
         self._told: set[tuple[str, str, float]] = set()
         self._unwell: dict[str, float] = {}
         self._rough_s: dict[str, float] = {}
+        self._slow_since_s: dict[str, float] = {}
         self._wrong_light: dict[str, tuple[str, float]] = {}
         self._reports: dict[str, LedReport] = {}
         self._events: dict[int, str] = {}
@@ -163,6 +168,8 @@ class Checkers:
         since_s = machine.healthy_since_s
         if since_s is not None and now - since_s > GRACE_S and self._heard_s(machine) < HEARD_S:
             self._violate("false death", f"{node} has been healthy for {now - since_s:.1f} s")
+        if self._only_slow(machine) and self._heard_s(machine) < HEARD_S:
+            self._violate("slow death", f"{node} is slow, and the broker heard it")
         able_s = self._able_since_s
         reachable = (
             not machine.up.cut and not machine.down.cut and now - machine.mended_s > RETURN_S
@@ -176,11 +183,21 @@ class Checkers:
             if returned_s >= lost_since_s:
                 self._violate("eviction", f"{node} runs, and the broker has only just come back")
 
+    def _only_slow(self, machine: NodeMachine) -> bool:
+        runs = machine.core is not None and machine.connection is not None and not machine.frozen
+        whole = not (
+            machine.up.cut or machine.down.cut or machine.up.blocked or machine.down.blocked
+        )
+        return runs and whole and machine.slow > 1 and not self._is_rough(machine)
+
+    def _is_rough(self, machine: NodeMachine) -> bool:
+        rough_s = self._rough_s.get(machine.node, -CEILING_S)
+        return self._rack.world.now - rough_s <= CEILING_S
+
     def _heard_s(self, machine: NodeMachine) -> float:
         """How long ago the broker heard it, where the weather is so bad that this is the question."""
         connection = machine.connection
-        rough_s = self._rough_s.get(machine.node, -CEILING_S)
-        if connection is None or self._rack.world.now - rough_s > CEILING_S:
+        if connection is None or not self._is_rough(machine):
             return 0.0
         return self._rack.world.now - connection.heard_s
 
@@ -222,6 +239,7 @@ class Checkers:
                 self._rough_s[node] = now
             if machine.unwell_since_s is not None:
                 self._unwell[node] = machine.unwell_since_s
+            self._check_slow(node, machine, now)
             if self._able_since_s is not None:
                 self._check_missed(node, machine, self._able_since_s, now)
                 self._check_light(node, machine, self._able_since_s, now)
@@ -238,6 +256,17 @@ class Checkers:
 
     def _had_twin(self, node: str) -> bool:
         return any(twin.node == node for twin in self._rack.clones)
+
+    def _check_slow(self, node: str, machine: NodeMachine, now: float) -> None:
+        """Slow, whole and heard for a while: the verdict must say that it is unwell."""
+        if not self._only_slow(machine) or self._able_since_s is None:
+            self._slow_since_s.pop(node, None)
+            return
+        since_s = max(self._slow_since_s.setdefault(node, now), self._able_since_s)
+        verdict = self.verdicts.get(node)
+        if now - since_s > SLOW_S and verdict is not None and verdict.condition is Condition.OK:
+            words = f"{node} has been slow for {now - since_s:.1f} s and is said to be well"
+            self._violate_once("not degraded", node, since_s, words)
 
     def _check_missed(self, node: str, machine: NodeMachine, able_s: float, now: float) -> None:
         verdict = self.verdicts.get(node)

@@ -8,8 +8,11 @@ behind on any way out: the children end with this process, the folder is removed
 is killed, a `janitor` does what is left to do.
 
 What dies in the demo stays dead, unless it is asked to supervise: then what crashed or was killed starts
-again after a second, as systemd would do it on a rack. What is needed to act on the processes (drills do)
-stands in `demo.json`: name, pid, command and configuration of each.
+again after a second, as systemd would do it on a rack. What is needed to act on the processes stands in
+`demo.json`: name, pid, command and configuration of each.
+
+Nodes reach the broker through a `relay`, which can cut one of them off as a pulled cable would. Drills
+(`rackberry drill`) are done here, by a `Hand`: only the parent of a process can be sure whom it signals.
 """
 
 import contextlib
@@ -32,8 +35,10 @@ from rackberry.loop import Inbox
 from rackberry.mqtt import Link
 from rackberry.wire import Stamper
 from rackberry_sim import running
+from rackberry_sim.hand import Hand
 from rackberry_sim.mosquitto import BrokerMissingError, PrivateBroker
 from rackberry_sim.processes import Child, python, stop_all
+from rackberry_sim.wires import Wires
 from rackberry_tui.model import FILTERS, RackModel
 
 SLOTS = 2  # of each node, for work
@@ -74,10 +79,16 @@ class Demo:
     """The processes of a demo rack and the folder they live in."""
 
     def __init__(
-        self, directory: Path, nodes: int = 7, port: int | None = None, seed: int = 1
+        self,
+        directory: Path,
+        nodes: int = 7,
+        port: int | None = None,
+        seed: int = 1,
+        detector: dict[str, float] | None = None,
     ) -> None:
         self.directory = directory
         self._members = members(nodes)
+        self._detector = detector or {}
         self._seed = seed
         self._stopping = threading.Event()
         self._supervisor: threading.Thread | None = None
@@ -88,13 +99,23 @@ class Demo:
         except (BrokerMissingError, RuntimeError) as error:
             raise DemoError(str(error)) from None
         self.children: dict[str, Child] = {}
+        self.wires = Wires(self.node_names)
+        self._add("relay", self.wires.argv(self.broker.port), self.wires.relay_fds)
         self._add("master", self._master_argv())
         for number, (node, *_) in enumerate(self._members):
             self._add(node, self._node_argv(number, node))
+        self.starting = threading.Lock()
+        """Held by whoever starts a process again: the supervisor or a drill."""
+        self.drilled: set[str] = set()
+        """What a drill has broken and will mend itself."""
+        self.started_ticks: dict[str, int | None] = {}
+        """When each process began, by the kernel: with the pid it names it for good."""
+        self._hand = Hand(self)
         self.write_table()
 
-    def _add(self, name: str, argv: list[str]) -> None:
-        child = self.children[name] = Child(name, argv, self.directory / f"{name}.log")
+    def _add(self, name: str, argv: list[str], pass_fds: tuple[int, ...] = ()) -> None:
+        log = self.directory / f"{name}.log"
+        child = self.children[name] = Child(name, argv, log, pass_fds=pass_fds)
         child.start()
 
     def _master_argv(self) -> list[str]:
@@ -111,7 +132,8 @@ class Demo:
         config = self.directory / "master.toml"
         config.write_text(
             f'state_dir = "{self.directory}/master"\ninventory_file = "{inventory}"\n'
-            f"[broker]\nport = {self.broker.port}\n",
+            f"[broker]\nport = {self.broker.port}\n"
+            + "".join(f"[detector]\n{key} = {value}\n" for key, value in self._detector.items()),
             encoding="utf-8",
         )
         return python("rackberry_master.app", "--config", str(config), "--log-level", "warning")
@@ -126,7 +148,7 @@ class Demo:
             f'node = "{node}"\nnice = 0\nonewire_dir = "{onewire}"\n'
             f'state_dir = "{self.directory}/{node}-state"\n'
             f"[work]\nslots = {SLOTS}\ncapacity = 1.0\n"
-            f"[broker]\nport = {self.broker.port}\n"
+            f"[broker]\nport = {self.wires.port(node)}\n"
             '[pins]\nfactory = "mock"\n'
             '[inputs.button]\nkind = "button"\npin = 27\n'
             '[inputs.door]\nkind = "contact"\npin = 17\npull = "up"\nactive = "high"\n'
@@ -135,8 +157,13 @@ class Demo:
             f'[onewire.air]\ndevice = "{device}"\n{self._shelf() if number == 0 else ""}',
             encoding="utf-8",
         )
-        arguments = ("--config", str(config), "--seed", str(self._seed * 1000 + number))
+        arguments = ["--config", str(config), "--seed", str(self._seed * 1000 + number)]
+        arguments += ["--throttled", str(self.throttled_file(node))]
         return python("rackberry_sim.demo_node", *arguments)
+
+    def throttled_file(self, node: str) -> Path:
+        """Where a node reads its throttling bits while the file is there, in hexadecimal."""
+        return self.directory / f"{node}-throttled"
 
     def _shelf(self) -> str:
         """What the first node has more than the others: a light for each neighbour, and a relay."""
@@ -161,6 +188,7 @@ class Demo:
 
     def write_table(self) -> None:
         """Write `demo.json`: all that is needed to find, kill, freeze or start again a process."""
+        self.started_ticks = {name: running.started_ticks(pid) for name, pid in self.pids().items()}
         rows = [self._row("broker", self.broker, self.broker.argv, "broker/mosquitto")]
         rows += [self._row(name, child, child.argv, name) for name, child in self.children.items()]
         table = {
@@ -170,6 +198,8 @@ class Demo:
             "started_ticks": running.started_ticks(os.getpid()),
             "directory": str(self.directory),
             "seed": self._seed,
+            "nodes": self.node_names,
+            "token": self._hand.token,
             "processes": rows,
         }
         fresh = self.directory / "demo.json.new"
@@ -181,12 +211,15 @@ class Demo:
     ) -> dict[str, Any]:
         # The pid of one that has ended and was waited for may be somebody else's by now.
         ended = process.exit_code is not None
+        config: str | None = str(self.directory / f"{files}.toml")
+        if name in {"broker", "relay"}:  # the relay is told everything by its arguments
+            config = argv[-1] if name == "broker" else None
         return {
             "name": name,
             "pid": process.pid,
             "started_ticks": None if ended else running.started_ticks(process.pid),
             "argv": argv,
-            "config": argv[-1] if name == "broker" else str(self.directory / f"{files}.toml"),
+            "config": config,
             "log": str(self.directory / f"{files}.log"),
         }
 
@@ -199,19 +232,34 @@ class Demo:
     def _supervise(self) -> None:
         broker_fell = False
         while not self._stopping.wait(SUPERVISE_S):
-            broker_fell = broker_fell or bool(self.broker.exit_code)
-            fallen = [child for child in self.children.values() if child.exit_code]
+            drilled = self.drilled
+            broker_fell = "broker" not in drilled and (broker_fell or bool(self.broker.exit_code))
+            fallen = [c for c in self.children.values() if c.exit_code and c.name not in drilled]
             if not (broker_fell or fallen) or self._stopping.wait(RESTART_S):
                 continue
             if broker_fell:
                 try:
-                    self.broker.start()
+                    self.start_again("broker")
                 except RuntimeError:  # its port is taken just now: tried again next time
                     continue
                 broker_fell = False
             for child in fallen:
-                child.start()
-            self.write_table()
+                self.start_again(child.name)
+
+    def start_again(self, name: str) -> None:
+        """Start a process that has ended; one that runs is left alone.
+
+        The calling thread must live until `stop`: the kernel ends children with the thread that began
+        them.
+
+        Raises:
+            RuntimeError: when the broker's port is taken.
+        """
+        with self.starting:
+            process = self.broker if name == "broker" else self.children[name]
+            if process.exit_code is not None:
+                process.start()
+                self.write_table()
 
     def wait_complete(self, ended: Callable[[], bool]) -> RackModel:
         """Wait until the master holds every node to be alive.
@@ -264,12 +312,19 @@ class Demo:
         self._stopping.set()
         if self._supervisor is not None:
             self._supervisor.join()
+        self._hand.stop()
         stop_all(self.children.values())
         self.broker.stop()
+        self.wires.close()
 
 
 @contextlib.contextmanager
-def rack(nodes: int = 7, port: int | None = None, seed: int = 1) -> Iterator[Demo]:
+def rack(
+    nodes: int = 7,
+    port: int | None = None,
+    seed: int = 1,
+    detector: dict[str, float] | None = None,
+) -> Iterator[Demo]:
     """A demo rack in a temporary folder, for the time of a `with`; nothing is left behind.
 
     Raises:
@@ -280,7 +335,7 @@ def rack(nodes: int = 7, port: int | None = None, seed: int = 1) -> Iterator[Dem
     janitor = _start_janitor(directory, link)
     demo = None
     try:
-        demo = Demo(directory, nodes, port, seed)
+        demo = Demo(directory, nodes, port, seed, detector)
         yield demo
     finally:
         if demo is not None:

@@ -1,8 +1,9 @@
 """A node of the demo: the real agent in a process of its own, on mock pins that live a little.
 
-Theory of operation: this is `rackberry-agent` with three differences, all on the far side of the pins:
+Theory of operation: this is `rackberry-agent` with four differences, all on the far side of the pins:
 a thread drives gpiozero's mock pins by the script of `life`, writes the temperature into a fake 1-wire
-folder where the real driver reads it, and the demo that started it is its parent, with which it ends.
+folder where the real driver reads it, the firmware's throttling bits come from a file when a drill has
+put one there, and the demo that started it is its parent, with which it ends.
 """
 
 import argparse
@@ -26,11 +27,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="rackberry-demo-node")
     parser.add_argument("--config", required=True)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--throttled", type=Path, help="file of throttling bits, in hexadecimal")
     arguments = parser.parse_args()
     settings = load(AgentSettings, arguments.config, env={})
     node = check_id(settings.node, "node id")
     without_openssl()
     from rackberry_agent.process import run_agent
+    from rackberry_agent.vitals import VitalsReader
 
     def live(factory: Any) -> None:
         life = Life(Random(arguments.seed))
@@ -38,7 +41,7 @@ def main() -> int:
             target=_live, args=(settings, factory, life), name="life", daemon=True
         ).start()
 
-    run_agent(settings, node, live)
+    run_agent(settings, node, live, VitalsReader(throttled_file=arguments.throttled))
     return 0
 
 

@@ -120,6 +120,11 @@ class PrivateBroker:
         """How it ended, negative for a signal; None while it runs or when it is not started."""
         return None if self._process is None else self._process.poll()
 
+    def wait(self) -> None:
+        """Wait until it has ended."""
+        if self._process is not None:
+            self._process.wait()
+
     @property
     def pid(self) -> int:
         """Process id of the running broker.

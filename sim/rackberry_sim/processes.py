@@ -40,6 +40,8 @@ class Child:
     argv: list[str]
     log: Path
     process: "subprocess.Popen[bytes] | None" = None
+    pass_fds: tuple[int, ...] = ()
+    """Open files that it inherits, under the same numbers."""
 
     def start(self) -> None:
         """Start it, with its output going to its log."""
@@ -50,6 +52,7 @@ class Child:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                pass_fds=self.pass_fds,
                 preexec_fn=end_with(os.getpid()),  # noqa: PLW1509  # system calls only
             )
 
@@ -68,6 +71,11 @@ class Child:
     def exit_code(self) -> int | None:
         """How it ended, negative for a signal; None while it runs or when it was never started."""
         return None if self.process is None else self.process.poll()
+
+    def wait(self) -> None:
+        """Wait until it has ended."""
+        if self.process is not None:
+            self.process.wait()
 
     @property
     def last_words(self) -> str:

@@ -3,7 +3,7 @@
 import pytest
 
 from rackberry_master.master import Master
-from rackberry_sim.faults import FAULTS
+from rackberry_sim.faults import FAULTS, Stroke
 from rackberry_sim.swarm import tell
 from sim.mutants import AnyWill, Hasty, NoBlackout, NoSession, WallTime
 
@@ -51,3 +51,10 @@ def test_a_mutant_is_caught_by_a_checker(mutant: type[Master], faults: list[str]
         if tell(seed, faults=faults, make_master=mutant).violations:
             return
     pytest.fail(f"no checker noticed {mutant.__name__} in 40 seeds")
+
+
+def test_a_slow_node_that_does_not_say_so_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    strokes = [Stroke(20.0, "slow", "n003", 20.0)]
+    assert not tell(1, strokes=strokes).violations
+    monkeypatch.setattr("rackberry_agent.health.LATE_MS", float("inf"))
+    assert {violation.rule for violation in tell(1, strokes=strokes).violations} == {"not degraded"}

@@ -36,6 +36,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "uncordon": ("control", "Let a node work again."),
     "identify": ("control", "Blink a node's LEDs until its button is pressed."),
     "forget": ("control", "Remove a node that is gone for good."),
+    "drill": ("drill", "Break something of the demo on purpose, and watch the rack cope."),
     "board": ("board", "Check and build what is wired to a node."),
     "sim": ("simulate", "The rack in a bottle: simulate days in minutes."),
     "doctor": ("doctor", "Check this machine and its way to the rack."),

@@ -174,6 +174,10 @@ class Session:
                 self._listener(event)
         return True
 
+    def listen(self, listener: Callable[[LinkEvent], None]) -> None:
+        """Give every fact to `listener`, too, as it is taken in by `wait`."""
+        self._listener = listener
+
     def follow(self, listener: Callable[[LinkEvent], None]) -> None:
         """Give every fact to `listener` for ever; say on stderr when the broker goes and comes."""
         away = False

@@ -45,6 +45,7 @@ def _degraded(session: Session) -> bool:
     unwell = any(
         view.verdict is None
         or view.verdict.condition != "ok"
+        or view.verdict.degraded
         or view.verdict.liveness not in {"alive", "left"}
         for view in session.model.nodes.values()
     )
@@ -73,6 +74,8 @@ def _reason_worth_saying(view: NodeView) -> str:
     said = []
     if verdict.liveness != "alive" or verdict.condition != "ok":
         said.append(clean(verdict.reason))
+    if verdict.degraded:
+        said.append(clean(verdict.degraded))
     if verdict.scheduling_reason:
         said.append(clean(verdict.scheduling_reason))
     return "; ".join(said)
