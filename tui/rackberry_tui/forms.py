@@ -73,6 +73,8 @@ class Draft:
     handler: str
     args: dict[str, Any] = field(default_factory=dict)
     choices: dict[str, Any] = field(default_factory=dict)
+    typed: dict[str, str] = field(default_factory=dict)
+    """The arguments as they were typed: the command line takes them in the same way."""
 
     @property
     def needs(self) -> Needs:
@@ -92,7 +94,7 @@ class Draft:
         words = ["rackberry", "submit", self.handler]
         for name, value in self.args.items():
             text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
-            words.append(f"{name}={text}")
+            words.append(f"{name}={self.typed.get(name, text)}")
         options = {"priority": "--priority", "limit_s": "--limit", "retries": "--retries"}
         for name, value in self.more().items():
             words += [options[name], f"{value:g}"]
@@ -198,6 +200,8 @@ def read(
             continue
         if value is not None:
             (draft.args if given.is_argument else draft.choices)[given.name] = value
+            if given.is_argument:
+                draft.typed[given.name] = texts[key].strip()
     return draft, faults
 
 
