@@ -61,6 +61,7 @@ CHOICES: tuple[Field, ...] = (
     Field("nodes", Parameter(kind="list", about="only on these; empty: on any that can"), False),
     Field("priority", Parameter(kind="integer", minimum=-100, maximum=100, about="higher is sooner; 0"), False),
     Field("limit_s", Parameter(kind="number", minimum=0.1, maximum=86_400 * 30, about="seconds of one try; 300"), False),
+    Field("times", Parameter(kind="integer", minimum=1, maximum=100, about="so many jobs of this kind; 1"), False),
     Field("retries", Parameter(kind="integer", minimum=0, maximum=20, about="after the first try; 3"), False),
 )  # fmt: skip
 """What every job can be given besides its arguments."""
@@ -83,7 +84,13 @@ class Draft:
 
     def more(self) -> dict[str, Any]:
         """The choices as fields of the request."""
-        return {name: value for name, value in self.choices.items() if name != "nodes"}
+        kept = ("priority", "limit_s", "retries")
+        return {name: self.choices[name] for name in kept if name in self.choices}
+
+    @property
+    def times(self) -> int:
+        """How many jobs of the kind are wanted."""
+        return int(self.choices.get("times", 1))
 
     def command(self) -> str:
         """The command line that submits the same.
@@ -98,6 +105,7 @@ class Draft:
         options = {"priority": "--priority", "limit_s": "--limit", "retries": "--retries"}
         for name, value in self.more().items():
             words += [options[name], f"{value:g}"]
+        words += ["--count", str(self.times)] if self.times > 1 else []
         for node in self.choices.get("nodes", ()):
             words += ["--node", node]
         return shlex.join(words)
