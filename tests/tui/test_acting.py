@@ -50,7 +50,9 @@ async def test_a_job_is_submitted_by_the_form_of_its_handler_and_followed_to_its
         await press(bench, pilot, "s", "down", "enter")
         assert bench.shows("count the primes below a number")
         assert bench.shows("below: count up to here; a whole number, 2 to 1e+10")
-        await press(bench, pilot, *"1000", "enter", "enter", *"7", "enter", "enter", "enter")
+        await press(
+            bench, pilot, *"1000", "enter", "enter", *"7", "enter", "enter", "enter", "enter"
+        )
         request = sent(bench)[-1]
         assert isinstance(request, Submit)
         assert (request.handler, request.args, request.priority) == ("primes", {"below": 1000}, 7)
@@ -67,6 +69,18 @@ async def test_a_job_is_submitted_by_the_form_of_its_handler_and_followed_to_its
         bench.take([standing(bench.script, "j-200", "done", reason="done on node-1 in 3 s")])
         await settle(pilot)
         assert bench.shows("submit primes: done  j-200 is done: done on node-1 in 3 s")
+
+
+async def test_many_jobs_of_a_kind_at_once():
+    bench = Bench()
+    async with bench.app.run_test(size=(120, 40)) as pilot:
+        bench.warm()
+        await fill(bench, pilot, "primes", times="30")
+        await press(bench, pilot, "ctrl+y")
+        assert "--count 30" in bench.app.clipboard
+        await press(bench, pilot, "ctrl+s")
+        assert len({request.id for request in sent(bench)}) == 30
+        bench.check_width()
 
 
 async def test_what_takes_long_is_not_called_unanswered():

@@ -44,6 +44,7 @@ from rackberry_tui.moment import Moment
 from rackberry_tui.nodepage import node_page
 from rackberry_tui.pages import event_page, raw_page, why_page
 from rackberry_tui.paint import Line, Look, bar, card, cell, heading, label, row, tile
+from rackberry_tui.panel import panel
 from rackberry_tui.scripted import Script, fleet, seven
 from rackberry_tui.selection import ORDERS, Filter
 from rackberry_tui.text import plain
@@ -180,6 +181,7 @@ def at_most(lines: list[Line], cells: int) -> None:
 
 def draw_node(view: NodeView, moment: Moment, look: Look, cells: int) -> None:
     model = moment.live
+    check(panel(view, look, model, marked=True), 46)
     check(card(view, look, model, selected=True), 26)
     check(tile(view, look), 16)
     check([label(view, look, marked=True)], 18)

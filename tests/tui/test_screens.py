@@ -5,6 +5,7 @@ RACKBERRY_REGENERATE=1, and look at the difference.
 """
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -124,3 +125,10 @@ async def test_pictures_are_drawn_and_ask_nobody_for_a_font(name):
     assert svg.startswith("<svg")
     assert "@font-face" not in svg
     assert "a&#160;scripted&#160;rack" in svg or "a scripted rack" in svg
+
+
+def test_every_picture_is_shown_in_the_documents():
+    said = (Path(__file__).parents[2] / "docs" / "screen.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"pictures/([a-z0-9-]+)\.svg", said)) == {
+        picture.name for picture in PICTURES
+    }

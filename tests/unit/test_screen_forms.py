@@ -1,5 +1,7 @@
 """Forms of jobs: what is typed, what is refused, and that the master accepts what a form lets pass."""
 
+import shlex
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -128,3 +130,7 @@ def test_what_a_form_lets_pass_the_master_accepts(kind, low, high, required, tex
     draft, faults = read(handler, {"argument-x": text}, ())
     if not faults:
         assert argument_fault(draft.args, handler) == ""
+        # And the command line that is copied says the same.
+        words = [w.partition("=") for w in shlex.split(draft.command())[3:]]
+        again = {name: value_of(Field(name, parameter), text) for name, _, text in words}
+        assert again == draft.args

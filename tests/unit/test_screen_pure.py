@@ -18,6 +18,7 @@ from rackberry_tui.moment import Moment
 from rackberry_tui.nodepage import node_page
 from rackberry_tui.pages import KEYS, why_page
 from rackberry_tui.paint import Look, bar, card, cell, heading, label, row, tile, wrap
+from rackberry_tui.panel import panel
 from rackberry_tui.rackmap import SIZES, Detail, lay_out
 from rackberry_tui.recording import KEYFRAME_S, Recorder
 from rackberry_tui.scripted import SEVEN, Script, fleet, seven
@@ -36,6 +37,7 @@ MANY = [(f"r{r:02}", [f"n{r}-{n}" for n in range(40)]) for r in range(25)]
     [
         (ONE, 48, 13, Detail.ROW),
         (ONE, 78, 27, Detail.CARD),
+        (ONE, 138, 42, Detail.PANEL),
         ([("A", [f"n{n}" for n in range(24)])], 78, 18, Detail.TILE),
         ([("A", [f"n{n}" for n in range(90)])], 78, 24, Detail.LABEL),
         (MANY, 138, 40, Detail.CELL),
@@ -95,6 +97,7 @@ def test_every_drawing_is_as_large_as_its_place():
         look = Look(100.0, 1_700_000_000_000, online=online)
         for view in model.in_order():
             drawn = {
+                Detail.PANEL: panel(view, look, model, selected=True, marked=True),
                 Detail.CARD: card(view, look, model, selected=True, marked=True),
                 Detail.TILE: tile(view, look, marked=True),
                 Detail.LABEL: [label(view, look)],

@@ -163,4 +163,4 @@ class Acting(Viewing):
 
     def _send(self, draft: Draft) -> None:
         if not self.refusing():
-            self.asked(submit(draft, self.source, self.clock))
+            self.asked(*(submit(draft, self.source, self.clock) for _ in range(draft.times)))

@@ -61,6 +61,7 @@ CHOICES: tuple[Field, ...] = (
     Field("nodes", Parameter(kind="list", about="only on these; empty: on any that can"), False),
     Field("priority", Parameter(kind="integer", minimum=-100, maximum=100, about="higher is sooner; 0"), False),
     Field("limit_s", Parameter(kind="number", minimum=0.1, maximum=86_400 * 30, about="seconds of one try; 300"), False),
+    Field("times", Parameter(kind="integer", minimum=1, maximum=100, about="so many jobs of this kind; 1"), False),
     Field("retries", Parameter(kind="integer", minimum=0, maximum=20, about="after the first try; 3"), False),
 )  # fmt: skip
 """What every job can be given besides its arguments."""
@@ -73,6 +74,8 @@ class Draft:
     handler: str
     args: dict[str, Any] = field(default_factory=dict)
     choices: dict[str, Any] = field(default_factory=dict)
+    typed: dict[str, str] = field(default_factory=dict)
+    """The arguments as they were typed: the command line takes them in the same way."""
 
     @property
     def needs(self) -> Needs:
@@ -81,7 +84,13 @@ class Draft:
 
     def more(self) -> dict[str, Any]:
         """The choices as fields of the request."""
-        return {name: value for name, value in self.choices.items() if name != "nodes"}
+        kept = ("priority", "limit_s", "retries")
+        return {name: self.choices[name] for name in kept if name in self.choices}
+
+    @property
+    def times(self) -> int:
+        """How many jobs of the kind are wanted."""
+        return int(self.choices.get("times", 1))
 
     def command(self) -> str:
         """The command line that submits the same.
@@ -92,10 +101,11 @@ class Draft:
         words = ["rackberry", "submit", self.handler]
         for name, value in self.args.items():
             text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
-            words.append(f"{name}={text}")
+            words.append(f"{name}={self.typed.get(name, text)}")
         options = {"priority": "--priority", "limit_s": "--limit", "retries": "--retries"}
         for name, value in self.more().items():
             words += [options[name], f"{value:g}"]
+        words += ["--count", str(self.times)] if self.times > 1 else []
         for node in self.choices.get("nodes", ()):
             words += ["--node", node]
         return shlex.join(words)
@@ -198,6 +208,8 @@ def read(
             continue
         if value is not None:
             (draft.args if given.is_argument else draft.choices)[given.name] = value
+            if given.is_argument:
+                draft.typed[given.name] = texts[key].strip()
     return draft, faults
 
 

@@ -160,10 +160,11 @@ def work_lines(view: NodeView, look: Look, model: RackModel, cells: int) -> list
     if view.is_gone:
         busy = f"it had {info.slots} slots; what it held is told below, in what happened"
     lines: list[Line] = [[], [(fit(f"work  {busy}", cells), "dim")]]
-    return lines + [_running_line(held, look, model, cells) for held in view.running]
+    return lines + [running_line(held, look, model, cells) for held in view.running]
 
 
-def _running_line(held: Running, look: Look, model: RackModel, cells: int) -> Line:
+def running_line(held: Running, look: Look, model: RackModel, cells: int) -> Line:
+    """An attempt that a node holds: what, how far, for how long; more where there is room."""
     job = model.jobs.known.get(held.job)
     glyph, style = job_sign("running", look)
     ahead = held.stage != "running"

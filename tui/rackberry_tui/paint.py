@@ -181,21 +181,33 @@ def slots_span(view: NodeView, look: Look, cells: int) -> Line:
 # --- one node, at each level of detail ------------------------------------------------------------
 
 
-def card(
-    view: NodeView, look: Look, model: RackModel, *, selected: bool = False, marked: bool = False
+def framed(
+    view: NodeView, look: Look, rows: Sequence[Line], inner: int, *, selected: bool, marked: bool
 ) -> list[Line]:
-    """A node in 26 x 6 cells."""
+    """Lines of `inner` cells in a frame with the node's light and name; double when it is chosen."""
     frame = "bold" if selected else "dim"
-    inner = SIZES[Detail.CARD][0] - 2
     corners = "┌┐└┘─│"
     if look.ascii:
         corners = "####=#" if selected else "++++-|"
     elif selected:
         corners = "╔╗╚╝═║"
-    light = light_of(view, look)
     name = fit(clean(view.node), min(inner - 8, width(view.node)))
+    mark = "+" if marked else " "
+    head: Line = [(corners[0] + corners[4], frame), (mark, "bold"), *led(view, look)]
+    head += [(f" {name} ", "bold"), (corners[4] * (inner - 7 - width(name)) + corners[1], frame)]
+    side = (corners[5], frame)
+    floor = corners[2] + corners[4] * inner + corners[3]
+    return [head, *([side, *row, side] for row in rows), [(floor, frame)]]
+
+
+def card(
+    view: NodeView, look: Look, model: RackModel, *, selected: bool = False, marked: bool = False
+) -> list[Line]:
+    """A node in 26 x 6 cells."""
+    inner = SIZES[Detail.CARD][0] - 2
     cpu, temp, memory = vital_words(view)
     slot = "" if view.slot is None else f"U{view.slot}"
+    light = light_of(view, look)
     bars = spark(list(view.cpu_history), inner - 9, ascii_only=look.ascii)
     running = clean(running_words(view.running, model.jobs))
     last = reason_words(view) or running or interesting_sensor(view)
@@ -205,12 +217,7 @@ def card(
         [(fit(f" cpu {cpu} mem {memory}", inner - 6), "plain"), *slots_span(view, look, 6)],
         [(fit(f" {last}", inner), "warn" if reason_words(view) else "dim")],
     ]
-    mark = "+" if marked else " "
-    head: Line = [(corners[0] + corners[4], frame), (mark, "bold"), *led(view, look)]
-    head += [(f" {name} ", "bold"), (corners[4] * (inner - 7 - width(name)) + corners[1], frame)]
-    side = (corners[5], frame)
-    floor = corners[2] + corners[4] * inner + corners[3]
-    return [head, *([side, *row, side] for row in rows), [(floor, frame)]]
+    return framed(view, look, rows, inner, selected=selected, marked=marked)
 
 
 def row(

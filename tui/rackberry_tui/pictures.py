@@ -34,6 +34,7 @@ class Picture:
 
 PICTURES = (
     Picture("rack-120x40", (120, 40), ("right", "right")),
+    Picture("rack-200x60", (200, 60), ("right", "right")),
     Picture("rack-80x24", (80, 24), ("down", "down")),
     Picture("rack-light-120x40", (120, 40), ("right", "right"), theme="light"),
     Picture("rack-ascii-80x24", (80, 24), ("down", "down"), ascii=True),
@@ -41,6 +42,8 @@ PICTURES = (
     Picture("why-120x40", (120, 40), ("right", "down", "w")),
     Picture("nodes-120x40", (120, 40), ("2", "o")),
     Picture("jobs-120x40", (120, 40), ("3", "down", "down")),
+    Picture("jobs-200x60", (200, 60), ("3", "down", "down")),
+    Picture("jobs-ascii-80x24", (80, 24), ("3", "down", "down"), ascii=True),
     Picture("jobs-80x24", (80, 24), ("3", "down", "down")),
     Picture("job-120x40", (120, 40), ("3", "down", "down", "enter")),
     Picture("job-why-120x40", (120, 40), ("3", "w")),
@@ -48,7 +51,7 @@ PICTURES = (
     Picture("submit-120x40", (120, 40), ("s", "down", "enter", "1", "0", "0")),
     Picture("events-120x40", (120, 40), ("4", "up", "w")),
     Picture("sensors-120x40", (120, 40), ("5",)),
-    Picture("help-120x40", (120, 40), ("question_mark",)),
+    Picture("help-120x60", (120, 60), ("question_mark",)),
     Picture("offline-80x24", (80, 24), lost_s=37.0),
     Picture("fleet-200x60", (200, 60), fleet=True),
     Picture("fleet-80x24", (80, 24), fleet=True),

@@ -18,6 +18,7 @@ from enum import StrEnum
 class Detail(StrEnum):
     """Levels of detail, finest first."""
 
+    PANEL = "panel"
     CARD = "card"
     ROW = "row"
     TILE = "tile"
@@ -27,6 +28,7 @@ class Detail(StrEnum):
 
 
 SIZES: dict[Detail, tuple[int, int]] = {
+    Detail.PANEL: (46, 13),
     Detail.CARD: (26, 6),
     Detail.ROW: (66, 1),
     Detail.TILE: (16, 3),
@@ -134,7 +136,7 @@ def lay_out(
 
 
 def _fits(detail: Detail, racks: Sequence[tuple[str, Sequence[str]]], wide: int, high: int) -> bool:
-    if detail is Detail.CARD and wide < 2 * SIZES[detail][0]:
+    if detail in {Detail.PANEL, Detail.CARD} and wide < 2 * SIZES[detail][0]:
         return False  # one card beside nothing wastes the room that rows use well
     least = sum(len(nodes) for _, nodes in racks) * SIZES[detail][0] * SIZES[detail][1]
     if detail not in {Detail.ROW, Detail.BAR} and least > wide * high:

@@ -20,9 +20,10 @@ class Viewing(Board):
 
     def action_zoom(self, step: int) -> None:
         """Coarser (+1) or finer (-1) than what fits."""
-        rack = self.rack
-        rack.zoom = max(1 - len(Detail), min(len(Detail) - 1, rack.zoom + step))
-        self.paint()
+        rack, levels = self.rack, list(Detail)
+        if rack.detail is not levels[-1 if step > 0 else 0]:  # there is nothing beyond
+            rack.zoom += step
+            self.paint()
 
     def action_open(self) -> None:
         """Show the chosen thing whole: a node, a job, an event's node; a rack's bar is gone into."""

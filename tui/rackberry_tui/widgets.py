@@ -22,6 +22,7 @@ from textual.widget import Widget
 from rackberry.language import Light
 from rackberry_tui.model import NodeView, RackModel
 from rackberry_tui.paint import Line, Look, bar, card, cell, heading, label, row, tile
+from rackberry_tui.panel import panel
 from rackberry_tui.rackmap import Detail, Place, RackMap, lay_out
 from rackberry_tui.text import plain, width
 from rackberry_tui.themes import styles
@@ -258,6 +259,8 @@ class RackView(ScrollView, can_focus=True, inherit_bindings=False):
             return [bar(place.rack, self._racks[place.rack], look, place.wide, selected=chosen)]
         view = self._views[place.node]
         chosen, marked = place.node == self.selected, place.node in self.marked
+        if detail is Detail.PANEL:
+            return panel(view, look, self._model, selected=chosen, marked=marked)
         if detail is Detail.CARD:
             return card(view, look, self._model, selected=chosen, marked=marked)
         if detail is Detail.ROW:
