@@ -25,6 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "node": ("status", "Everything about one node."),
     "sensors": ("status", "All sensors of all nodes."),
     "events": ("status", "What happened, in words."),
+    "web": ("web", "The rack in a browser, read-only unless you say otherwise."),
     "record": ("tape", "Record what the rack says, to be played with top --replay."),
     "cordon": ("control", "Give a node no new work."),
     "uncordon": ("control", "Let a node work again."),
