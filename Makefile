@@ -4,13 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: help setup demo test check format contract bench hardware pictures clean
+.PHONY: help setup demo test check format contract bench hardware pictures web-picture clean
 help:
 	@echo "make demo      a live rack of seven Pis on this machine"
 	@echo "make test      set up, then run every test"
 	@echo "make check     format, lint, types, layers"
 	@echo "make contract  regenerate docs/contract.md from the topics and messages"
 	@echo "make pictures  draw the pictures of the screen in docs/pictures anew"
+	@echo "make web-picture  look at the browser view with a real Chromium; installs one"
 	@echo "make bench     measure what is promised, beside a peer in the same run"
 	@echo "make hardware  draw, list and configure everything anew from hardware/board.toml"
 	@echo "make setup     only prepare $(VENV)"
@@ -51,6 +52,11 @@ bench: $(STAMP)
 
 pictures: $(STAMP)
 	TZ=UTC $(BIN)/python -m rackberry_tui.pictures docs/pictures
+
+# A browser weighs half a gigabyte, so it comes only with this; the picture is of a real one.
+web-picture: $(STAMP)
+	deploy/ensure-debian chromium:chromium
+	TZ=UTC RACKBERRY_WEB_PICTURE=docs/pictures/web.png $(BIN)/python -m pytest tests/tui/test_web.py -k real_browser
 
 # The drawing packages weigh 109 MB, half as much as all the rest, so they come only with this.
 hardware: $(STAMP)

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import signal
 from collections.abc import Callable
+from pathlib import Path
 
 from rich.style import Style
 from textual.app import App, ComposeResult
@@ -56,7 +57,7 @@ FROZEN_HINT = " FROZEN: the rack goes on, this picture does not   p or esc lets 
 class Board(App[None]):
     """The rack, live, without keys."""
 
-    CSS_PATH = "rackberry.tcss"
+    CSS_PATH = Path(__file__).with_name("rackberry.tcss")  # of this class, whoever extends it
     TITLE = "rackberry"
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide"), (180, "-huge")]
 

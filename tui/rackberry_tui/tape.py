@@ -8,7 +8,7 @@ tape can do no more to a screen than a broker can. `TapeWriter` ends a block of 
 goes into a `Recorder`, as in a live screen: the past is drawn by the same code, from file or from memory.
 
 A tape holds at most `FACTS_MAX` facts: two hours of seven nodes, or a minute and a half of a thousand.
-Compressed, a fact takes about 60 bytes; read, about 1 KB.
+Compressed, a fact takes some 40 bytes; read, about 1 KB.
 """
 
 import zlib
