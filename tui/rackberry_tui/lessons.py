@@ -8,7 +8,7 @@ LESSONS: dict[str, str] = {
     "silence": (
         "The master cannot know whether a silent node is dead, slow or cut off. So it suspects early and "
         "cheaply: three missed beats, and no new work goes there. Nothing is taken away yet, because most "
-        "silences end by themselves. Try it: kill -STOP an agent, and kill -CONT it within a second."
+        "silences end by themselves. Try it on the demo: rackberry drill freeze NODE."
     ),
     "expiry": (
         "The silence has lasted longer than chance allows for this node: its limit is learned from its own "
@@ -19,7 +19,7 @@ LESSONS: dict[str, str] = {
         "At its start the node left a last will with the broker, which publishes it when the connection "
         "breaks without a goodbye. That is fast evidence, but not proof: a pulled cable fires it too. So "
         "the node is suspect at once, and dead only if the same process does not connect again within the "
-        "grace. Try it: kill -9 an agent."
+        "grace. Try it on the demo: rackberry drill kill NODE."
     ),
     "steady": "It was dead and came back, and kept its rhythm through the whole probation. Now it is trusted.",
     "beat": (
@@ -63,6 +63,10 @@ EVENT_LESSONS: dict[str, str] = {
         "A node that dies and returns over and over costs more than one that stays away: each time work "
         "goes there and is lost. So it is left out for a while, and each time for longer."
     ),
+    "node-unwell": (
+        "It answers, so it is not dead; but it is hot, short of something, or late, and says so itself. It is "
+        "trusted with less work until that is over. Try it on the demo: rackberry drill slow NODE."
+    ),
     "quarantine-over": "It may be given work again. Should it fail again, it is left out for twice as long.",
     "blackout": (
         "When the master itself was away, or very many fell silent at once, the silence says more about "
@@ -70,7 +74,8 @@ EVENT_LESSONS: dict[str, str] = {
     ),
     "broker-lost": (
         "The broker is the one thing that everybody talks through. Without it nobody is dead and nobody "
-        "is alive: nothing is known. Nodes keep sampling and say so with their LEDs."
+        "is alive: nothing is known. Nodes keep sampling and say so with their LEDs. Try it on the demo: "
+        "rackberry drill broker-restart."
     ),
     "clone": (
         "Two processes beat under one name, each throwing the other off the broker: most likely one SD "
