@@ -1,3 +1,0 @@
-"""Doctests are collected from the generator, not from what it generates."""
-
-collect_ignore = ["generated"]
