@@ -160,6 +160,8 @@ class Held:
     incarnation: str
     up_ms: int
     arrived_s: float
+    fresh: bool = False
+    """Known to have been given out just now, by a clock that could be trusted."""
     stage: Stage = "queued"
     began_s: float = NEVER
     progress: float | None = None
@@ -210,7 +212,6 @@ class Attempts:
         self._fence_s = 10.0
         self._safe = True
         self._stopping = False
-        self._now = float("-inf")
         self._lease_told_s = float("-inf")
         self._out: list[Effect] = []
         self.refused: dict[str, int] = {}
@@ -221,7 +222,6 @@ class Attempts:
     def handle(self, event: Event, now: float) -> list[Effect]:
         """Apply a fact; returns what is to be done, in order."""
         self._out = []
-        self._now = now
         match event:
             case RunGiven():
                 self._run(event, now)
@@ -252,8 +252,6 @@ class Attempts:
             due_s = min(due_s, self._lease_until_s)
         for held in self._held.values():
             due_s = min(due_s, held.told_s)
-            if held.stage == "queued" and self._now < self._contact.settled_s:
-                due_s = min(due_s, self._contact.settled_s)
         return due_s
 
     def running(self) -> tuple[Running, ...]:
@@ -294,13 +292,14 @@ class Attempts:
         if cause := self._why_not(run, age_s):
             self._refuse(run, *cause)
             return
+        fresh = self._contact.measures(event.incarnation)
         self._contact.heard(event.incarnation, event.up_ms, now)
         self._fence_s = run.fence_s
         self._remember(run.job, run.token)
         for (job, token), held in list(self._held.items()):
             if job == run.job:
                 self._end(token, held, "cancelled", f"attempt {run.token} takes its place", now)
-        self._held[key] = Held(run, event.incarnation, event.up_ms, now)
+        self._held[key] = Held(run, event.incarnation, event.up_ms, now, fresh=fresh)
         self._safe = False
         self._tell_lease()
 
@@ -456,16 +455,16 @@ class Attempts:
                 self._report(kept.report)
 
     def _begin_next(self, now: float) -> None:
-        free = self.free_slots
-        if not free or self._stopping or now < self._contact.settled_s:
+        if self._stopping or not self._contact.settled:
             return
         for held in self._queued():
-            # Judged again: by now the measure is better than it may have been when the run came.
-            age_s = self._contact.age_s(held.incarnation, held.up_ms, held.arrived_s)
-            if held.arrived_s < self._contact.settled_s and age_s > STALE_RUN_S:
+            if not held.fresh and (stale := self._why_stale(held)):
                 del self._held[held.run.job, held.run.token]
-                self._refuse(held.run, "stale-run", f"it came {age_s:.0f} s after it was sent")
-                continue
+                self._refuse(held.run, "stale-run", stale)
+            else:
+                held.fresh = True
+        free = self.free_slots
+        for held in self._queued() if free else ():
             if not any(
                 other.stage == "running" and other.run.job == held.run.job
                 for other in self._held.values()
@@ -477,6 +476,14 @@ class Attempts:
                 free -= 1
                 if not free:
                     return
+
+    def _why_stale(self, held: Held) -> str:
+        """Why a run that came before ages could be trusted is not to be begun, or nothing."""
+        if not self._contact.measures(held.incarnation):
+            # It may have lain in a queue for long: another master has decided since, perhaps otherwise.
+            return "another master decides now, and how old this run is cannot be told"
+        age_s = self._contact.age_s(held.incarnation, held.up_ms, held.arrived_s)
+        return f"it came {age_s:.0f} s after it was sent" if age_s > STALE_RUN_S else ""
 
     def _queued(self) -> Iterator[Held]:
         return iter([held for held in self._held.values() if held.stage == "queued"])

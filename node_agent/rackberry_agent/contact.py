@@ -10,13 +10,14 @@ Two crystals differ by up to 100 parts in a million (Raspberry Pi documentation 
 smallest difference is let grow by DRIFT a second, or it would be too small for ever.
 
 The first message of a master's process may itself have waited, and then says nothing. A queue is drained
-at once, though, and what is sent after it comes at its own time: SETTLE_S after the first message, at
-least one heartbeat has come that did not wait, and the measure can be trusted.
+at once, though, and what is sent after it comes at its own time: a message that comes SETTLE_S or more
+after the first did not wait with it, and from then on the measure can be trusted. Without such a message
+it cannot, however much time passes: that master may be long gone.
 """
 
 from dataclasses import dataclass
 
-SETTLE_S = 1.5  # two heartbeats of the master and a half
+SETTLE_S = 0.4  # longer than a queue takes to drain, shorter than from heartbeat to heartbeat
 DRIFT = 2e-4  # seconds a second: both clocks wrong by 100 ppm, in opposite directions
 
 
@@ -36,6 +37,8 @@ class Contact:
     _offset_s: float = 0.0
     _at_s: float = 0.0
     _first_s: float = 0.0
+    settled: bool = False
+    """Whether ages can be trusted."""
 
     def age_s(self, incarnation: str, up_ms: int, now: float) -> float:
         """How long ago a message of the master was sent, in seconds; 0 from an unknown process."""
@@ -48,13 +51,14 @@ class Contact:
         """Take note of a message of the master."""
         age_s = self.age_s(incarnation, up_ms, now)
         if incarnation != self._incarnation:
-            self._first_s = now
+            self._first_s, self.settled = now, False
+        elif now - self._first_s >= SETTLE_S:
+            self.settled = True
         offset_s = now - up_ms / 1000
         if incarnation != self._incarnation or age_s == 0.0:
             self._incarnation, self._offset_s, self._at_s = incarnation, offset_s, now
         self.last_s = max(self.last_s, now - age_s)
 
-    @property
-    def settled_s(self) -> float:
-        """From when on ages can be trusted, in monotonic seconds."""
-        return self._first_s + SETTLE_S
+    def measures(self, incarnation: str) -> bool:
+        """Whether the age of a message of this process can be trusted."""
+        return self.settled and incarnation == self._incarnation

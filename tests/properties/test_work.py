@@ -159,7 +159,7 @@ def storm(seed: int, steps: int = 60) -> World:
     return world
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", [*range(40), 8285, 9262])  # the last two found a stale run
 def test_no_storm_loses_or_doubles_a_job(seed: int) -> None:
     world = storm(seed)
     assert world.executions > 0
