@@ -12,10 +12,10 @@ import socket
 import rackberry.mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 assert sys.modules["ssl"] is None
-client = rackberry.mqtt._BlockReader(CallbackAPIVersion.VERSION2)
+client = rackberry.mqtt._BlockClient(CallbackAPIVersion.VERSION2)
 client._sock, other = socket.socketpair()
 client._sock.setblocking(False)
-for would_block in (lambda: client._sock_recv(10), lambda: [client._sock_send(b"x" * 65536) for _ in range(99)]):
+for would_block in (lambda: client._sock_recv(10), lambda: [client._send_now(b"x" * 65536) for _ in range(99)]):
     try:
         would_block()
     except BlockingIOError:
