@@ -321,6 +321,19 @@ class Identify(Message, frozen=True, kw_only=True):
     for_s: Annotated[float, Meta(ge=0, le=3600)] = 60.0
 
 
+class Drill(Message, frozen=True, kw_only=True):
+    """Asks a node to fail on purpose for a while. Only nodes whose configuration allows drills obey."""
+
+    id: Id
+    name: Annotated[
+        Literal["kill", "freeze", "slow"],
+        Meta(description="kill -9 of its agent, SIGSTOP, or a tenth of its processor time"),
+    ]
+    for_s: Annotated[float, Meta(ge=0.5, le=60, description="freeze and slow; then it goes on")] = (
+        5.0
+    )
+
+
 class Shutdown(Message, frozen=True, kw_only=True):
     """Asks the agent to stop cleanly. The Pi itself stays on."""
 
@@ -552,6 +565,7 @@ MESSAGES: dict[topics.Route, type[Message]] = {
     topics.NODE_REPLY: NodeReply,
     topics.CMD_ANNOUNCE: Announce,
     topics.CMD_IDENTIFY: Identify,
+    topics.CMD_DRILL: Drill,
     topics.CMD_RUN: Run,
     topics.CMD_CANCEL: Cancel,
     topics.CMD_SHUTDOWN: Shutdown,

@@ -221,6 +221,15 @@ CMD_IDENTIFY = Route(
     "blink until somebody presses the node's button",
     expiry_s=10,
 )
+CMD_DRILL = Route(
+    "cmd-drill",
+    "cmd/{node}/drill",
+    "operator",
+    False,
+    1,
+    "do a drill to yourself, if your configuration allows it",
+    expiry_s=10,
+)
 CMD_RUN = Route(
     "cmd-run", "cmd/{node}/run", "master", False, 1, "begin an attempt of a job", bundled=True
 )

@@ -31,6 +31,7 @@ from rackberry.messages import (
     Announce,
     AttemptReport,
     Cancel,
+    Drill,
     Identify,
     Message,
     NodeHealth,
@@ -45,6 +46,7 @@ from rackberry.messages import (
 from rackberry.ports import Cleared, Exit, LinkDown, LinkUp, Publish, Received, Refused, Stop, Tick
 from rackberry.states import Condition, Liveness, Quality, Scheduling
 from rackberry_agent.attempts import Attempts, Ended, Progressed, Reconnected, WorkSpec
+from rackberry_agent.drilling import Drilling
 from rackberry_agent.facts import (
     BrightnessRead,
     CapacityRead,
@@ -85,6 +87,7 @@ class NodeSpec:
         work: what it does for others; None for nothing.
         outbox: reports of a former process that the master may not have recorded.
         points_at: of the lights that point at a neighbour: its slot.
+        drills: it may be made to fail on purpose.
         interval_s: between heartbeats.
     """
 
@@ -97,6 +100,7 @@ class NodeSpec:
     work: WorkSpec | None = None
     outbox: tuple[tuple[str, AttemptReport], ...] = ()
     points_at: dict[str, int] = field(default_factory=dict)
+    drills: bool = False
 
 
 def filters(node: str, *, works: bool = False, points: bool = False) -> tuple[str, ...]:
@@ -135,6 +139,7 @@ class Agent:
         self._pointed: dict[str, Light] = {}
         self._health = Health()
         self._lateness = Lateness()
+        self._drilling = Drilling(allowed=spec.drills)
         self._judged = Judgement(Condition.OK, ())
         self._vitals = Vitals()
         self._info = spec.info
@@ -465,7 +470,7 @@ class Agent:
         if isinstance(data, Verdict):
             self._on_verdict(fact, data, now)
             return
-        command = isinstance(data, Announce | Identify | Shutdown | Run | Cancel)
+        command = isinstance(data, Announce | Identify | Drill | Shutdown | Run | Cancel)
         if fact.address.first != self._spec.node or (command and fact.retained):
             self._refused += 1
             return
@@ -480,6 +485,10 @@ class Agent:
                     self._announce_due_s = due_s
             case Identify():
                 self._reply(self._identifying.ask(data, now))
+            case Drill():
+                reply, effects = self._drilling.ask(data, now)
+                self._reply([reply])
+                self._out += effects
             case Shutdown():
                 words = "stopping; the Pi itself stays on"
                 self._reply([NodeReply(id=data.id, stage="accepted", words=words)])

@@ -22,6 +22,7 @@ from rackberry.ports import (
     Tick,
 )
 from rackberry_agent import attempts
+from rackberry_agent.drilling import DrillMyself
 from rackberry_agent.leds import SetBrightness
 
 
@@ -83,4 +84,4 @@ Event = (
     | LevelRead | ValueRead | VitalsRead | ClockRead | BrightnessRead | CapacityRead
     | attempts.Progressed | attempts.Ended
 )  # fmt: skip
-Effect = Publish | SetBrightness | Exit | attempts.Effect
+Effect = Publish | SetBrightness | Exit | DrillMyself | attempts.Effect

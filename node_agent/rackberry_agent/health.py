@@ -13,6 +13,7 @@ Figures: a Pi slows its clock from 80 °C (its own limit is 85 °C), and reports
 4.63 V (Raspberry Pi documentation, "Frequency management and thermal control" and `vcgencmd`).
 """
 
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -71,36 +72,42 @@ RULES: tuple[Rule, ...] = (
 )  # fmt: skip
 
 LATE_MS = 300.0  # more than half of a default beat: work and sensors feel it, a busy second does not reach it
-LATE_BEATS = 4  # so many in a row: one long stop is told by the silence it made, not by this
-PUNCTUAL_BEATS = 10  # five seconds at the default beat
+LATE_BEATS, LATE_WINDOW = (
+    4,
+    8,
+)  # so many late ones among so many: one long stop is told by its silence
+PUNCTUAL_BEATS = 10  # in a row; five seconds at the default beat
 
 
 class Lateness:
     """Whether the agent itself runs late, with hysteresis; looked at once a heartbeat.
 
     >>> lateness = Lateness()
-    >>> [lateness.see(ms) for ms in (900, 900, 900, 900, 0)], lateness.words
-    ([False, False, False, True, False], 'runs late: its own loop was 900 ms behind for 4 beats in a row')
-    >>> [lateness.see(0) for _ in range(9)].index(True), lateness.words
+    >>> [lateness.see(ms) for ms in (900, 900, 0, 900, 900, 0)], lateness.words
+    ([False, False, False, False, True, False], 'runs late: its own loop was 900 ms behind, 4 beats of 8 were late')
+    >>> [lateness.see(0) for _ in range(10)].index(True), lateness.words
     (8, '')
     """
 
     def __init__(self) -> None:
         self.words = ""
         """What is to be said of it, or nothing."""
-        self._in_a_row = 0
+        self._late: deque[bool] = deque(maxlen=LATE_WINDOW)
+        self._punctual = 0
 
     def see(self, lag_ms: float) -> bool:
-        """Take the worst lag of a beat in; True when `words` changed."""
+        """Take the worst lag of a beat in; True when it begins or ends to be late."""
         late = lag_ms >= LATE_MS
-        against = late is not bool(self.words)
-        self._in_a_row = self._in_a_row + 1 if against else 0
-        if self._in_a_row < (LATE_BEATS if late else PUNCTUAL_BEATS):
-            return False
-        self._in_a_row = 0
-        behind = f"its own loop was {lag_ms:.0f} ms behind for {LATE_BEATS} beats in a row"
-        self.words = f"runs late: {behind}" if late else ""
-        return True
+        self._late.append(late)
+        self._punctual = 0 if late else self._punctual + 1
+        if not self.words and late and sum(self._late) >= LATE_BEATS:
+            how = f"{LATE_BEATS} beats of {LATE_WINDOW} were late"
+            self.words = f"runs late: its own loop was {lag_ms:.0f} ms behind, {how}"
+            return True
+        if self.words and self._punctual >= PUNCTUAL_BEATS:
+            self.words = ""
+            return True
+        return False
 
 
 _RANK = {Condition.OK: 0, Condition.WARN: 1, Condition.CRITICAL: 2}

@@ -29,12 +29,14 @@ from rackberry.wire import Stamper
 from rackberry_agent.agent import Agent, filters
 from rackberry_agent.capacity import measure_apart, remembered
 from rackberry_agent.cooling import Cooling, Newest
+from rackberry_agent.drilling import DrillMyself
 from rackberry_agent.facts import CapacityRead, ClockRead, Effect, Event, VitalsRead
 from rackberry_agent.leds import SetBrightness
 from rackberry_agent.outbox import OutboxError
 from rackberry_agent.pins import Pins, make_factory
 from rackberry_agent.readers import read_for_ever
 from rackberry_agent.safe import make_cooling
+from rackberry_agent.selfdrill import drill_myself
 from rackberry_agent.settings import AgentSettings
 from rackberry_agent.sources import sources
 from rackberry_agent.spec import handlers_of, node_spec
@@ -82,11 +84,7 @@ def serve(
     """Run the agent of `node` on these pins until a signal or a command stops it."""
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda given, _: inbox.put(_stop_by(given)))
-    try:
-        # A heartbeat must not wait for the work that it reports on.
-        os.setpriority(os.PRIO_PROCESS, 0, settings.nice)
-    except OSError:
-        log.info("not allowed to run at nice %d; going on without", settings.nice)
+    _take_priority(settings.nice)
     clock = SystemClock()
     chance = system_random()
     stamper = Stamper(new_incarnation(chance))
@@ -118,6 +116,8 @@ def serve(
                     workshop.see(effect)
             elif isinstance(effect, SetBrightness):
                 inbox.put(pins.set(effect))
+            elif isinstance(effect, DrillMyself):
+                drill_myself(effect)
             elif workshop is not None and not isinstance(effect, Exit):
                 workshop.carry_out(effect)
         agent.dropped = link.dropped
@@ -164,6 +164,14 @@ def _reading_threads(
     if settings.fans:
         threads["fans"] = lambda: cooling.run(newest, clock, ended)
     return threads
+
+
+def _take_priority(nice: int) -> None:
+    try:
+        # A heartbeat must not wait for the work that it reports on.
+        os.setpriority(os.PRIO_PROCESS, 0, nice)
+    except OSError:
+        log.info("not allowed to run at nice %d; going on without", nice)
 
 
 def _workshop(

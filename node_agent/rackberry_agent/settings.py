@@ -178,6 +178,9 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     state_dir: Annotated[
         str, Meta(description="for results on their way; empty for systemd's, or the user's own")
     ] = ""
+    drills: Annotated[
+        bool, Meta(description="let rackberry drill kill, freeze or slow this agent on purpose")
+    ] = False
     broker: BrokerSettings = BrokerSettings()
     work: WorkSettings = WorkSettings()
     pins: PinSettings = PinSettings()

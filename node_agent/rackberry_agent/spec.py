@@ -99,6 +99,7 @@ def node_spec(
         work=work,
         outbox=outbox,
         points_at=points_at,
+        drills=settings.drills,
     )
 
 

@@ -145,7 +145,7 @@ class Demo:
         (onewire / device / "temperature").write_text("21000\n", encoding="ascii")
         config = self.directory / f"{node}.toml"
         config.write_text(
-            f'node = "{node}"\nnice = 0\nonewire_dir = "{onewire}"\n'
+            f'node = "{node}"\nnice = 0\ndrills = true\nonewire_dir = "{onewire}"\n'
             f'state_dir = "{self.directory}/{node}-state"\n'
             f"[work]\nslots = {SLOTS}\ncapacity = 1.0\n"
             f"[broker]\nport = {self.wires.port(node)}\n"

@@ -134,11 +134,11 @@ _DRILLS = (
         lambda n: (
             f"It runs for {SLOW_RUN_S:g} s, then stands for {SLOW_STOP_S:g} s, over and over. Its beats come "
             f"late but within {n.suspect_s:g} s, so it is not dead and must not be taken for dead. What it "
-            "measures of its own loop tells it how late it runs: after four such beats it says so, its LED turns "
+            "measures of its own loop tells it how late it runs: after four late beats of eight it says so, its LED turns "
             "amber, and it is trusted with less work. Degraded, not dead."
         ),
         lambda n: (
-            _step("broken", "condition", "warn", 4 * (SLOW_STOP_S + SLOW_RUN_S), 2.0),
+            _step("broken", "condition", "warn", 4 * (SLOW_STOP_S + SLOW_RUN_S), 5.0),
             _step("healed", "condition", "ok", 10 * n.interval_s, 2.0),
         ),
         spares=True,

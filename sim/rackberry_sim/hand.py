@@ -233,11 +233,12 @@ class Hand:
                 self._demo.wires.mend(name)
                 did.append("its wire is whole")
         process = self._demo.broker if name == "broker" else self._demo.children[name]
-        if process.exit_code is None:
-            self._signal(name, signal.SIGCONT)
-            did.append("it runs")
-        else:
-            with contextlib.suppress(RuntimeError):  # the port is taken; told by the steps not seen
+        # A port that is taken or a process that is not ours: not mended, and told by what is not seen.
+        with contextlib.suppress(RuntimeError, OSError):
+            if process.exit_code is None:
+                self._signal(name, signal.SIGCONT)
+                did.append("it runs")
+            else:
                 self._demo.start_again(name)
                 did.append(f"started again as process {process.pid}")
         tell("healed", f"{name}: {', '.join(did) or 'could not be mended'}")

@@ -72,8 +72,9 @@ class Wire:
                 end.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 self.ends.add(end)
 
-    def carry(self, end: End, events: int) -> None:
-        """Move what can be moved; an end that is closed closes both."""
+    def carry(self, end: End, events: int) -> bool:
+        """Move what can be moved; an end that is closed closes both. True when another wish results."""
+        wished = end.wants, end.other.wants
         try:
             if events & selectors.EVENT_WRITE:
                 end.waiting = end.waiting[end.sock.send(end.waiting) :]
@@ -83,11 +84,13 @@ class Wire:
                     raise ConnectionResetError
                 end.other.waiting = block[_send(end.other.sock, block) :]
         except BlockingIOError:
-            return
+            return False
         except OSError:
             for closing in (end, end.other):
                 self.ends.discard(closing)
                 closing.sock.close()
+            return True
+        return (end.wants, end.other.wants) != wished
 
     def turn_away(self) -> None:
         """Close what tried to connect while the wire was cut."""
@@ -135,9 +138,9 @@ class Relay:
                 wire, end = key.data
                 if end is None:
                     wire.accept()
-                elif end in wire.ends:
-                    wire.carry(end, events)
-                self._watch(wire)
+                    self._watch(wire)
+                elif end in wire.ends and wire.carry(end, events):
+                    self._watch(wire)
 
     def _obey(self) -> bool:
         try:

@@ -597,6 +597,21 @@ async def test_the_palette_offers_every_action_and_runs_it():
         assert ("r/request/cordon", "pi-master") in bench.published
 
 
+async def test_a_drill_is_asked_for_from_the_palette():
+    bench = Bench()
+    async with bench.app.run_test(size=(120, 40)) as pilot:
+        bench.warm()
+        drills = {
+            command.title: command.callback
+            for command in bench.app.get_system_commands(bench.app.screen)
+            if command.title.startswith("drill")
+        }
+        assert list(drills) == ["drill: freeze", "drill: slow"]
+        await drills["drill: slow"]()
+        await pilot.pause(0.1)
+        assert any(topic == "r/cmd/pi-master/drill" for topic, _ in bench.published)
+
+
 @pytest.mark.parametrize("key", ["q", "ctrl+c"])
 async def test_leaving(key):
     bench = Bench()

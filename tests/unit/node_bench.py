@@ -30,13 +30,21 @@ class NodeBench:
     """Drives an `Agent` as its loop would, and checks everything it says against the contract."""
 
     def __init__(
-        self, *, seed: int = 1, interval_s: float = 0.5, answer: bool = True, lights: bool = True
+        self,
+        *,
+        seed: int = 1,
+        interval_s: float = 0.5,
+        answer: bool = True,
+        lights: bool = True,
+        drills: bool = False,
     ) -> None:
         self.clock = ManualClock(now_s=100.0)
         self.contacts = {"button": Contact("button", active_high=False), "door": Contact("contact")}
         self.gauges = {"air": Gauge(interval_s=2.0)}
         palettes = {"status": Palette.RED_GREEN_AMBER} if lights else {}
-        spec = NodeSpec("node-1", INFO, self.contacts, self.gauges, palettes, interval_s)
+        spec = NodeSpec(
+            "node-1", INFO, self.contacts, self.gauges, palettes, interval_s, drills=drills
+        )
         self.agent = Agent(spec, self.clock.now(), self.clock.wall_ms, Random(seed))
         self.answer = answer
         self.pins: dict[str, float] = {}

@@ -6,9 +6,10 @@ import msgspec
 import pytest
 
 from rackberry import topics
-from rackberry.messages import Announce, Identify, NodeState, Shutdown, Vitals
+from rackberry.messages import Announce, Drill, Identify, NodeState, Shutdown, Vitals
 from rackberry.ports import CaughtUp, Cleared, LinkUp, Publish, Refused, Stop, Tick
 from rackberry.states import Condition, Liveness, Quality, Scheduling
+from rackberry_agent.drilling import DrillMyself
 from rackberry_agent.facts import BrightnessRead, ClockRead, LevelRead, ValueRead, VitalsRead
 from unit.node_bench import GOOD, NodeBench, exits, published, routes
 
@@ -314,6 +315,34 @@ def test_a_forgotten_node_forgets_its_verdict(node: NodeBench) -> None:
 
 def replies(node: NodeBench) -> list[tuple[str, str]]:
     return [(r.id, r.stage) for r in published([e for _, e in node.said], topics.NODE_REPLY)]
+
+
+def test_a_node_fails_on_purpose_only_where_it_is_allowed_to() -> None:
+    command = Drill(id="d-1", name="freeze", for_s=3)
+    strict, open_ = NodeBench(), NodeBench(drills=True)
+    for node in (strict, open_):
+        node.up()
+    assert DrillMyself("freeze", 3) not in strict.command(topics.CMD_DRILL, command)
+    assert replies(strict) == [("d-1", "refused")]
+    assert DrillMyself("freeze", 3) in open_.command(topics.CMD_DRILL, command)
+    again = open_.command(topics.CMD_DRILL, Drill(id="d-2", name="kill"))
+    assert not any(isinstance(effect, DrillMyself) for effect in again), "one at a time"
+    open_.run_for(6)
+    open_.command(topics.CMD_DRILL, Drill(id="d-3", name="slow"), retained=True)
+    assert replies(open_) == [("d-1", "accepted"), ("d-2", "refused")], "nor what was retained"
+
+
+def test_who_runs_late_for_a_while_says_so_until_it_is_punctual_again(node: NodeBench) -> None:
+    node.up()
+    for _ in range(4):
+        node.give(Tick(0.9))
+        node.run_for(0.6)
+    assert shows(node) == "warn"
+    health = published([e for _, e in node.said], topics.NODE_HEALTH)[-1]
+    assert health.reasons[0].startswith("runs late: its own loop was 900 ms behind")
+    node.run_for(6)
+    health = published([e for _, e in node.said], topics.NODE_HEALTH)[-1]
+    assert not any("late:" in reason for reason in health.reasons)
 
 
 def test_identify_blinks_until_the_button_is_pressed(node: NodeBench) -> None:

@@ -15,6 +15,7 @@ from textual.widgets import ContentSwitcher, Input
 from rackberry.config import BrokerSettings
 from rackberry.messages import JobStanding, MasterEvent
 from rackberry_tui.acting import Acting
+from rackberry_tui.asking import DRILLS
 from rackberry_tui.jobpaint import JOB_ORDERS
 from rackberry_tui.model import NodeView
 from rackberry_tui.selection import ORDERS, Filter
@@ -246,8 +247,17 @@ class RackApp(Acting):
         self.action_view(self.view)
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        """What `:` offers: every key with words."""
+        """What `:` offers: every key with words, and the drills, which have no key on purpose."""
         del screen
+        for what in DRILLS:
+
+            async def drill(action: str = f"ask('{what}')") -> None:
+                await self.run_action(action)
+
+            words = (
+                "the chosen node does it to itself for a while, if its configuration allows drills"
+            )
+            yield SystemCommand(f"drill: {what}", words, drill)
         for binding in self.BINDINGS:
             if isinstance(binding, Binding) and binding.description:
                 key = binding.key.split(",")[0]

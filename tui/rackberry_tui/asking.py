@@ -10,6 +10,7 @@ from rackberry.messages import (
     CancelJob,
     Cordon,
     Drain,
+    Drill,
     Forget,
     Identify,
     Request,
@@ -24,6 +25,7 @@ from rackberry_tui.model import RackModel
 from rackberry_tui.source import Source
 
 IDENTIFY_S = 60.0
+DRILL_S = 8.0
 JOB_PATIENCE_S = 60.0
 DRAIN_GRACE_S = 30.0  # beyond its deadline
 
@@ -32,7 +34,9 @@ _REQUESTS: dict[str, tuple[topics.Route, type[Request]]] = {
     "uncordon": (topics.REQUEST_UNCORDON, Uncordon),
     "forget": (topics.REQUEST_FORGET, Forget),
 }
-REQUESTS = (*_REQUESTS, "identify")
+DRILLS = ("freeze", "slow")
+"""What a node that allows drills does to itself, and mends by itself."""
+REQUESTS = (*_REQUESTS, "identify", *DRILLS)
 
 
 def _scheduling_of(node: str, model: RackModel) -> str:
@@ -51,6 +55,17 @@ def _follow(what: str, node: str) -> Follow:
     return follow
 
 
+def _ails(node: str) -> Follow:
+    def follow(model: RackModel, job: str) -> tuple[bool, str]:
+        del job
+        view = model.nodes.get(node)
+        held = view.verdict if view is not None else None
+        ails = held is not None and (held.liveness != "alive" or held.condition != "ok")
+        return ails, f"the rack has noticed; {DRILL_S:.0f} s in all, w tells why"
+
+    return follow
+
+
 def ask(what: str, node: str, source: Source, clock: Clock) -> Ask:
     """Send a request, one of `REQUESTS`, about a node."""
     now = clock.now()
@@ -58,6 +73,10 @@ def ask(what: str, node: str, source: Source, clock: Clock) -> Ask:
     if what == "identify":
         source.publish(topics.CMD_IDENTIFY.at(node), Identify(id=ask_id, for_s=IDENTIFY_S))
         return Ask(ask_id, f"identify {node}", now, patience_s=IDENTIFY_S + 5)
+    if what in DRILLS:
+        drill = Drill(id=ask_id, name=what, for_s=DRILL_S)  # type: ignore[arg-type]  # one of DRILLS
+        source.publish(topics.CMD_DRILL.at(node), drill)
+        return Ask(ask_id, f"{what} {node}", now, _ails(node), patience_s=DRILL_S)
     route, kind = _REQUESTS[what]
     source.publish(route.at(), kind(id=ask_id, client=source.client, node=node))
     return Ask(ask_id, f"{what} {node}", now, _follow(what, node))

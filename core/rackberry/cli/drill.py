@@ -1,24 +1,29 @@
 """Drills: break something of the demo on purpose, say before what should come of it, and look.
 
-Theory of operation: the demo itself breaks and mends (`rackberry_sim.hand`); this command asks it to over
-a socket, and watches the rack over MQTT as any other tool would. Times are counted from the act, by the
-one monotonic clock of this machine. While the socket is open what is broken stays broken, so that an
-end of this command, of any kind, mends it.
+Theory of operation: whoever is struck, or its parent, breaks and mends (`hands`); this command asks for it
+and watches the rack over MQTT as any other tool would. Times are counted from the act, by the
+one monotonic clock of this machine. The demo mends when this command
+ends, however it ends.
 """
 
-import contextlib
 import json
-import os
-import select
-import socket
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import click
 
-from rackberry.cli.group import ERROR, INTERRUPTED, OK, CommandError, shared
-from rackberry.cli.session import Session, options_of
+from rackberry.cli.group import (
+    ERROR,
+    INTERRUPTED,
+    OK,
+    TIMED_OUT,
+    UNREACHABLE,
+    CommandError,
+    Options,
+    shared,
+)
+from rackberry.cli.hands import OF_A_RACK, DemoHand, Hand, RackHand
+from rackberry.cli.session import Session, broker_settings, options_of
 from rackberry.config import load, parse_host_port
 from rackberry.messages import MasterEvent, MasterState, NodeHealth, RecentEvents, Verdict
 from rackberry.ports import LinkDown, LinkEvent, LinkUp, Received
@@ -27,11 +32,10 @@ from rackberry_master.detector import Pulse
 from rackberry_master.settings import MasterSettings
 from rackberry_sim import running
 from rackberry_sim.drills import DRILLS, Drill, Numbers, Seen, first, surprises
-from rackberry_sim.hand import address
 from rackberry_tui.text import clean
 
 STRIKE_S = 10.0
-HEAL_S = 10.0
+HEAL_S = 30.0
 HEARD_S = 10.0
 LOOK_S = 0.05
 
@@ -48,28 +52,70 @@ LOOK_S = 0.05
 def drill(ctx: click.Context, name: str, node: str, for_s: float | None, as_json: bool) -> int:
     """Break something of the demo on purpose, and watch the rack cope.
 
-    Without a name the drills are listed. What is broken is mended at the end, also after Ctrl-C.
+    On a rack that is no demo, nodes with `drills = true` in their configuration kill, freeze or slow their
+    own agent. Without a name the drills are listed. What is broken is mended at the end, also after Ctrl-C.
     """
     if not name:
         return _list(as_json)
     if name not in DRILLS:
         raise CommandError(f"there is no drill {name!r}; there are: {', '.join(DRILLS)}")
-    given = DRILLS[name]
-    table = _demo_of(options_of(ctx).broker)
-    node = _target(given, node, table["nodes"])
-    options = options_of(ctx)
+    given, options = DRILLS[name], options_of(ctx)
+    least_s = given.for_s if for_s is None else for_s
+    table = running.find()
+    meant = broker_settings(options)
+    if table is None or (meant.host, meant.port) != parse_host_port(table["broker"]):
+        try:
+            return _on_a_rack(options, given, node, least_s, as_json)
+        except CommandError as error:
+            if table is None and error.exit_code == UNREACHABLE:
+                words = (
+                    f"no demo runs here; start one in another terminal:  rackberry demo.  {error}"
+                )
+                raise CommandError(words, UNREACHABLE) from None
+            raise
+    node = _target(given, node, table["nodes"], "this demo")
     options.broker = table["broker"]
     with Session(options) as session:
         watch = Watch(session, given, node, quiet=as_json)
         watch.foretell(_numbers(table, node))
-        ended = OK
-        try:
-            watch.run(table, given.for_s if for_s is None else for_s)
-        except KeyboardInterrupt:
-            ended = INTERRUPTED
-            click.echo(f"stopped; {node or given.strikes} was mended", err=True)
-        fine = watch.verdict()
-    return ended or (OK if fine else ERROR)
+        return _do(watch, lambda: DemoHand(table, name, node), least_s)
+
+
+def _do(watch: "Watch", strike: Callable[[], Hand], least_s: float) -> int:
+    ended = OK
+    try:
+        watch.run(strike, least_s)
+    except KeyboardInterrupt:
+        ended = INTERRUPTED
+        click.echo("stopped; what was broken is mended", err=True)
+    return ended if watch.verdict() or ended else ERROR
+
+
+def _on_a_rack(options: Options, given: Drill, node: str, least_s: float, as_json: bool) -> int:
+    """On a rack that is no demo: only what a node may do to itself."""
+    if given.name not in OF_A_RACK:
+        raise CommandError(
+            f"{given.name} is done to a demo only; start one in another terminal:  rackberry demo.  "
+            f"Nodes that allow drills do to themselves: {', '.join(OF_A_RACK)}"
+        )
+    with Session(options) as session:
+        node = _target(given, node, sorted(session.model.nodes), "this rack")
+        view = session.node(node)
+        evidence = view.verdict.evidence if view.verdict else {}
+        known = {
+            "interval_s": "interval_s",
+            "suspect_s": "suspect_after_s",
+            "dead_s": "dead_after_s",
+        }
+        told = {ours: evidence.get(theirs) for ours, theirs in known.items()}
+        numbers = Numbers(**{key: value for key, value in told.items() if isinstance(value, float)})
+        watch = Watch(session, given, node, quiet=as_json)
+        watch.foretell(numbers)
+        shown_s = (step.about_s + 2.0 for step in given.steps(numbers) if step.act == "broken")
+        longest_s = max(least_s, *shown_s)
+        return _do(
+            watch, lambda: RackHand(session, given.name, node, min(longest_s, 60.0)), least_s
+        )
 
 
 def _list(as_json: bool) -> int:
@@ -85,27 +131,14 @@ def _list(as_json: bool) -> int:
     return OK
 
 
-def _demo_of(broker: str | None) -> dict[str, Any]:
-    """The table of the running demo; refuses every other rack."""
-    table = running.find()
-    if table is None:
-        raise CommandError("no demo runs here; start one in another terminal:  rackberry demo")
-    if broker is not None and parse_host_port(broker) != parse_host_port(table["broker"]):
-        raise CommandError(
-            f"the rack at {broker} is not the demo that runs here ({table['broker']}); drills break "
-            "things, so they are done to a demo only"
-        )
-    return table
-
-
-def _target(given: Drill, node: str, nodes: list[str]) -> str:
+def _target(given: Drill, node: str, nodes: list[str], where: str) -> str:
     if given.strikes != "node":
         if node:
             raise CommandError(f"{given.name} strikes the {given.strikes}; it takes no NODE")
         return ""
     if node not in nodes:
-        what = f"there is no node {node!r} in this demo" if node else f"{given.name} needs a NODE"
-        raise CommandError(f"{what}; there are: {', '.join(nodes)}")
+        what = f"there is no node {node!r} in {where}" if node else f"{given.name} needs a NODE"
+        raise CommandError(f"{what}; there are: {', '.join(nodes) or 'none'}")
     return node
 
 
@@ -119,26 +152,6 @@ def _numbers(table: dict[str, Any], node: str) -> Numbers:
         agent.interval_s, pulse.suspect_after_s, pulse.dead_after_s, limits.dead_ceiling_s,
         limits.will_grace_s, limits.probation_s, agent.vitals_s,
     )  # fmt: skip
-
-
-@contextlib.contextmanager
-def _ask(table: dict[str, Any], name: str, node: str) -> Iterator[socket.socket]:
-    """A connection to the demo's hand over which a drill was asked for."""
-    with socket.socket(socket.AF_UNIX) as hand:
-        try:
-            descriptor, path = address(Path(table["directory"]))
-            try:
-                hand.connect(path)
-            finally:
-                os.close(descriptor)
-            request = {"token": table["token"], "drill": name, "node": node}
-            with contextlib.suppress(
-                BrokenPipeError
-            ):  # refused at once; the words are there to be read
-                hand.sendall(json.dumps(request).encode() + b"\n")
-        except OSError as error:
-            raise CommandError(f"the demo does not answer: {error.strerror or error}") from None
-        yield hand
 
 
 class Watch:
@@ -157,7 +170,6 @@ class Watch:
         self._did: list[dict[str, Any]] = []
         self._seen: list[Seen] = []
         self._last = {("", "link"): "back", ("", "master"): "online"}
-        self._unread = b""
         self._heard: set[str] = set()
         """Nodes whose heartbeat came since this command last found the broker."""
         self._number = max((event.number for event in session.model.events), default=0)
@@ -195,29 +207,26 @@ class Watch:
         alive = {node for node, verdict in self._verdicts().items() if verdict.liveness == "alive"}
         return bool(alive) and alive <= self._heard and (not self._node or self._node in alive)
 
-    def run(self, table: dict[str, Any], for_s: float) -> None:
+    def run(self, strike: Callable[[], Hand], for_s: float) -> None:
         """Let it be done, watch until all is seen or late, have it mended, and watch again."""
         self._say("\nWhat happens, in seconds since it was broken")
-        with _ask(table, self._given.name, self._node) as hand:
-            try:
-                self._follow(hand, lambda: bool(self._did), STRIKE_S)
-                began_s = self._acts["broken"]
-                during = [step for step in self._steps if step.act != "healed"]
+        hand = strike()
+        try:
+            self._follow(hand, lambda: bool(self._did), STRIKE_S)
+            began_s = self._acts["broken"]
+            during = [step for step in self._steps if step.act != "healed"]
 
-                def enough() -> bool:
-                    return self._now() - began_s >= for_s and self._settled(during)
+            def enough() -> bool:
+                return self._now() - began_s >= for_s and self._settled(during)
 
-                self._follow(hand, enough, 100.0)
-            finally:
-                self._heal(hand)
-        after = [step for step in self._steps if step.act == "healed"]
-        self._session.wait(lambda: self._settled(after), 60.0)
-
-    def _heal(self, hand: socket.socket) -> None:
-        with contextlib.suppress(BrokenPipeError):  # refused: there is nothing to be mended
-            hand.sendall(b'{"heal": true}\n')
+            self._follow(hand, enough, 100.0)
+        finally:
+            hand.heal()
             if self._acts:
                 self._follow(hand, lambda: "healed" in self._acts, HEAL_S)
+            hand.close()
+        after = [step for step in self._steps if step.act == "healed"]
+        self._session.wait(lambda: self._settled(after), 60.0)
 
     def _now(self) -> float:
         return self._session.clock.now()
@@ -233,23 +242,17 @@ class Watch:
     def _first(self, step: Any) -> float | None:
         return first(self._seen, step, self._acts, self._node)
 
-    def _follow(self, hand: socket.socket, until: Any, timeout_s: float) -> None:
+    def _follow(self, hand: Hand, until: Callable[[], bool], timeout_s: float) -> None:
         """Read what the hand says and what the rack says, until that holds."""
         deadline_s = self._now() + timeout_s
         while not until() and self._now() < deadline_s:
-            if select.select([hand], [], [], 0)[0]:
-                try:
-                    block = hand.recv(65536)
-                except ConnectionError:
-                    block = b""
-                if not block:
-                    raise CommandError("the demo ended during the drill")
-                *lines, self._unread = (self._unread + block).split(b"\n")
-                for line in lines:
-                    self._obeyed(json.loads(line))
+            for said in hand.read():
+                self._obeyed(said)
             self._session.wait(until, LOOK_S)
         if not self._did:
-            raise CommandError(f"the demo did not begin the drill within {STRIKE_S:.0f} s")
+            raise CommandError(
+                f"nobody answered within {STRIKE_S:.0f} s; nothing was done", TIMED_OUT
+            )
 
     def _obeyed(self, said: dict[str, Any]) -> None:
         if "refused" in said:
