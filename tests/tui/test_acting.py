@@ -71,6 +71,17 @@ async def test_a_job_is_submitted_by_the_form_of_its_handler_and_followed_to_its
         assert bench.shows("submit primes: done  j-200 is done: done on node-1 in 3 s")
 
 
+async def test_the_list_of_handlers_is_walked_as_everything_is_and_left():
+    bench = Bench()
+    async with bench.app.run_test(size=(80, 24)) as pilot:
+        bench.warm()
+        await press(bench, pilot, "s", "j", "j", "k", "enter")
+        assert bench.shows("submit primes")
+        await press(bench, pilot, "escape", "s", "q")
+        assert bench.app.screen is bench.app.default_screen
+        assert sent(bench) == []
+
+
 async def test_many_jobs_of_a_kind_at_once():
     bench = Bench()
     async with bench.app.run_test(size=(120, 40)) as pilot:
