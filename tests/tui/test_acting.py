@@ -8,7 +8,7 @@ from rackberry.messages import CancelJob, Drain, HandlerInfo, Needs, NodeInfo, R
 from rackberry.ports import LinkDown
 from rackberry.states import Scheduling
 from rackberry_tui.dialogs import FormScreen, HandlerScreen
-from rackberry_tui.screens import PageScreen, PlanScreen
+from rackberry_tui.screens import NodeScreen, PageScreen, PlanScreen
 from rackberry_tui.scripted_work import standing
 from tui.bench import Bench, settle
 
@@ -159,6 +159,16 @@ async def test_marked_nodes_are_where_it_may_run():
         await fill(bench, pilot, "primes")
         await press(bench, pilot, "ctrl+s")
         assert sent(bench)[-1].needs.nodes == ("node-1", "node-2")  # not pi-master: it cannot
+
+
+async def test_from_a_node_s_page_a_job_is_for_that_node():
+    bench = Bench()
+    async with bench.app.run_test(size=(120, 40)) as pilot:
+        bench.warm()
+        await press(bench, pilot, "right", "enter", "s", "down", "enter", "ctrl+s")
+        assert sent(bench)[-1].needs.nodes == ("node-1",)
+        assert isinstance(bench.app.screen, NodeScreen)
+        assert bench.shows("submit primes: asked")
 
 
 async def test_handlers_of_any_name_and_words_are_shown_and_one_alone_is_not_asked_for():
