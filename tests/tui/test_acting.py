@@ -8,7 +8,7 @@ from rackberry.messages import CancelJob, Drain, HandlerInfo, Needs, NodeInfo, R
 from rackberry.ports import LinkDown
 from rackberry.states import Scheduling
 from rackberry_tui.dialogs import FormScreen, HandlerScreen
-from rackberry_tui.screens import PageScreen, PlanScreen
+from rackberry_tui.screens import NodeScreen, PageScreen, PlanScreen
 from rackberry_tui.scripted_work import standing
 from tui.bench import Bench, settle
 
@@ -69,6 +69,17 @@ async def test_a_job_is_submitted_by_the_form_of_its_handler_and_followed_to_its
         bench.take([standing(bench.script, "j-200", "done", reason="done on node-1 in 3 s")])
         await settle(pilot)
         assert bench.shows("submit primes: done  j-200 is done: done on node-1 in 3 s")
+
+
+async def test_the_list_of_handlers_is_walked_as_everything_is_and_left():
+    bench = Bench()
+    async with bench.app.run_test(size=(80, 24)) as pilot:
+        bench.warm()
+        await press(bench, pilot, "s", "j", "j", "k", "enter")
+        assert bench.shows("submit primes")
+        await press(bench, pilot, "escape", "s", "q")
+        assert bench.app.screen is bench.app.default_screen
+        assert sent(bench) == []
 
 
 async def test_many_jobs_of_a_kind_at_once():
@@ -148,6 +159,16 @@ async def test_marked_nodes_are_where_it_may_run():
         await fill(bench, pilot, "primes")
         await press(bench, pilot, "ctrl+s")
         assert sent(bench)[-1].needs.nodes == ("node-1", "node-2")  # not pi-master: it cannot
+
+
+async def test_from_a_node_s_page_a_job_is_for_that_node():
+    bench = Bench()
+    async with bench.app.run_test(size=(120, 40)) as pilot:
+        bench.warm()
+        await press(bench, pilot, "right", "enter", "s", "down", "enter", "ctrl+s")
+        assert sent(bench)[-1].needs.nodes == ("node-1",)
+        assert isinstance(bench.app.screen, NodeScreen)
+        assert bench.shows("submit primes: asked")
 
 
 async def test_handlers_of_any_name_and_words_are_shown_and_one_alone_is_not_asked_for():

@@ -82,6 +82,18 @@ async def test_orders_of_jobs():
         assert orders["handler"][0] == "j-109"
 
 
+async def test_jobs_of_the_same_moment_keep_their_places_as_they_progress():
+    bench = Bench()
+    async with bench.app.run_test(size=(120, 40)) as pilot:
+        bench.warm()
+        await press(bench, pilot, "3")
+        names = ["j-a", "j-b", "j-c"]
+        for order in (names, names[::-1], names):
+            bench.take([standing(bench.script, name, "running", ago_s=99) for name in order])
+            shown = [job.job for job in bench.app.jobs() if job.job in names]
+            assert shown == names
+
+
 async def test_filters_of_jobs():
     bench = Bench()
     async with bench.app.run_test(size=(120, 40)) as pilot:

@@ -24,7 +24,11 @@ from rackberry.wire import Stamper
 from rackberry_sim.mosquitto import PrivateBroker, free_port
 from rackberry_tui.scripted import INCARNATION, Script, seven
 
-SHOW = "from rackberry_tui.app import run; from rackberry.config import BrokerSettings as B; import sys; "
+# As `rackberry top` does it: Textual's writer may wait for ever for a terminal that is gone.
+SHOW = (
+    "from rackberry.cli.terminal import leave_with_terminal; leave_with_terminal(); "
+    "from rackberry_tui.app import run; from rackberry.config import BrokerSettings as B; import sys; "
+)
 LEFT = b"\x1b[?1049l"  # the alternate screen is left
 CURSOR = b"\x1b[?25h"
 

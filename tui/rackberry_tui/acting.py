@@ -5,8 +5,6 @@ past. What costs somebody something (a drain, the end of a running job) shows it
 asked is remembered in `asks`, and shown until it is done or refused.
 """
 
-from collections.abc import Sequence
-
 from rackberry.messages import JobStanding
 from rackberry_tui.asking import ask, ask_drain, ask_job, submit
 from rackberry_tui.asks import Ask
@@ -15,7 +13,7 @@ from rackberry_tui.forms import Draft, Offer, offers
 from rackberry_tui.jobpages import cancel_page
 from rackberry_tui.model import NodeView
 from rackberry_tui.paint import Line
-from rackberry_tui.screens import PlanScreen
+from rackberry_tui.screens import NodeScreen, PlanScreen
 from rackberry_tui.text import age
 from rackberry_tui.viewing import Viewing
 
@@ -144,21 +142,25 @@ class Acting(Viewing):
         from rackberry_tui.dialogs import HandlerScreen  # forms are seldom: not at the start
 
         offered = offers(self.moment.live.in_order())
+        on_page = isinstance(self.screen, NodeScreen)
+        wanted = {self.rack.selected} if on_page else set() if self.on_job else set(self.marked)
+
+        def fill_in(index: int) -> None:
+            self._fill_in(offered[index], wanted)
+
         if not offered:
             self.notify("no node that is there offers a handler: no work can be submitted")
         elif len(offered) == 1:
-            self._fill_in(offered, 0)
+            fill_in(0)
         else:
-            self.push_screen(
-                HandlerScreen(offered, self.known, lambda index: self._fill_in(offered, index))
-            )
+            self.push_screen(HandlerScreen(offered, self.known, fill_in))
 
-    def _fill_in(self, offered: Sequence[Offer], index: int) -> None:
+    def _fill_in(self, offer: Offer, wanted: set[str]) -> None:
         from rackberry_tui.dialogs import FormScreen
 
-        handler, nodes = offered[index]
-        marked = sorted(self.marked & set(nodes))
-        preset = {"choice-nodes": ", ".join(marked)} if marked and not self.on_job else {}
+        handler, nodes = offer
+        where = ", ".join(sorted(wanted & set(nodes)))
+        preset = {"choice-nodes": where} if where else {}
         self.push_screen(FormScreen(handler, nodes, preset, self.known, self._send, self.copy_line))
 
     def _send(self, draft: Draft) -> None:

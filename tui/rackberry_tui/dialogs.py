@@ -53,6 +53,12 @@ class Dialog(ModalScreen[None]):
 class HandlerScreen(Dialog):
     """Which kind of job?"""
 
+    BINDINGS = [
+        Binding("q", "dismiss", show=False),
+        Binding("j", "walk(1)", show=False),
+        Binding("k", "walk(-1)", show=False),
+    ]
+
     def __init__(
         self,
         offered: Sequence[Offer],
@@ -72,6 +78,11 @@ class HandlerScreen(Dialog):
                     for text in map(_offer, self._offered)
                 )
             )
+
+    def action_walk(self, step: int) -> None:
+        """Down or up, as everywhere."""
+        listed = self.query_one(OptionList)
+        (listed.action_cursor_down if step > 0 else listed.action_cursor_up)()
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """One was chosen."""

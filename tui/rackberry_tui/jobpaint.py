@@ -5,6 +5,7 @@ of nodes. Ages of jobs are counted on the master's clock, which wrote them down.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 from rackberry.messages import JobStanding, Running
 from rackberry_tui.jobview import STATES, progress_of
@@ -94,13 +95,14 @@ COLUMNS = (
 )
 BAR_CELLS = 10
 
-JOB_ORDERS: dict[str, Callable[[JobStanding], tuple[float, ...] | tuple[str, ...]]] = {
+JOB_ORDERS: dict[str, Callable[[JobStanding], tuple[Any, ...]]] = {
     "state": lambda job: (
         STATES.index(job.state),
         # What is over: the newest first. What is not: the oldest, it has waited longest.
         -job.changed_ms if job.state in {"done", "failed", "cancelled"} else job.submitted_ms,
+        job.job,
     ),
-    "newest": lambda job: (-job.submitted_ms,),
+    "newest": lambda job: (-job.submitted_ms, job.job),
     "node": lambda job: (job.node or "~", job.handler, job.job),
     "handler": lambda job: (job.handler, job.job),
 }

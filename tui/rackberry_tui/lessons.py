@@ -81,6 +81,25 @@ EVENT_LESSONS: dict[str, str] = {
         "Two processes beat under one name, each throwing the other off the broker: most likely one SD "
         "card was copied to another Pi. Rename one of them."
     ),
+    "node-joined": (
+        "A node joins by being heard: it says what it is, and the inventory says where it stands. Nobody has "
+        "to be told of it, and nobody has to be restarted."
+    ),
+    "node-unwell": (
+        "A Pi that gets too hot, or too little voltage, slows its clock and says nothing. Its agent reads the "
+        "firmware's own bits, so that slow is told apart from broken."
+    ),
+    "node-degraded": (
+        "Its heart beats, but a small job sent through it now and then does not come back in time. A process "
+        "that lives and does not work is the hardest failure to see, so it is tried, and not only asked."
+    ),
+    "master-lagged": (
+        "The master itself was late: while it was not listening, nobody could be heard. What it missed it "
+        "does not hold against the nodes."
+    ),
+    "blackout-over": (
+        "Heartbeats could come again for long enough: who is silent now is judged again as always."
+    ),
     "job-failed": (
         "It failed as often as it may, or on several nodes in a row, and is given up. Its page tells each "
         "try; r tries it again, with fresh patience."

@@ -75,9 +75,10 @@ class PageScreen(ModalScreen[None]):
 class NodeScreen(PageScreen):
     """A node whole, with the keys that act on it."""
 
-    HINT = "w why  i identify  c cordon  d drain  m raw  [ ] others  esc"
+    HINT = "w why  i identify  c cordon  d drain  s submit  m raw  [ ] others  esc"
     BINDINGS = [
         Binding("d", "app.drain", "drain"),
+        Binding("s", "app.submit", "submit a job for it"),
         Binding("left_square_bracket,h,left", "app.other(-1)", "previous"),
         Binding("right_square_bracket,l,right", "app.other(1)", "next"),
         Binding("w", "app.why", "why"),
