@@ -205,7 +205,7 @@ def slots_span(view: NodeView, look: Look, cells: int) -> Line:
     return [
         (
             " " * (cells - 1 - width(text.rstrip())) + text.rstrip() + " ",
-            "busy" if view.running else "dim",
+            "busy" if view.running and look.online else "dim",
         )
     ]
 
@@ -237,7 +237,7 @@ def card(
         [(fit(f" {state_for(view, look, model)}", inner - 5), str(light)), (f"{slot:>4} ", "dim")],
         [(" ", "plain"), (bars, "plain"), (fit(f"{temp:>7}", 8), "plain")],
         [(fit(f" cpu {cpu} mem {memory}", inner - 6), "plain"), *slots_span(view, look, 6)],
-        [(fit(f" {last}", inner), "warn" if reason_words(view) else "dim")],
+        [(fit(f" {last}", inner), "warn" if reason_words(view) and look.online else "dim")],
     ]
     mark = "+" if marked else " "
     head: Line = [(corners[0] + corners[4], frame), (mark, "bold"), *led(view, look)]
@@ -271,7 +271,7 @@ def row(
         bars = fit(f"{age(view.silent_s(look.now)):>{past_cells}}", past_cells)
     left = f"{mark}{slot:>2} " if len(slot) < 3 else f"{mark}{slot} "
     middle = f" {fit(clean(view.node), 16 if roomy else 10)} {bars} "
-    middle += f"{cpu:>4} {temp:>4} " if roomy else f"{temp:>4}"
+    middle += f"{cpu:>4} {temp:>4} " if roomy else f"{temp:>4}" if look.online else f"{temp:>4} "
     work = slots_span(view, look, 7) if roomy else _count_span(view) if look.online else []
     if look.tint is not None:
         said = measure(view, look) or [("", "plain")]
