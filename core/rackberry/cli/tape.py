@@ -72,7 +72,7 @@ def record(ctx: click.Context, for_s: float, file: Path) -> int:
                         away = True
                         click.echo(f"no broker: {clean(event.reason)}; waiting for it", err=True)
                     elif isinstance(event, LinkUp):
-                        away = heard = False
+                        away, heard = False, True
                         click.echo(f"recording {source.address}; Ctrl-C ends it", err=True)
                 if clock.now() - flushed_s >= FLUSH_S:
                     flushed_s = clock.now()
