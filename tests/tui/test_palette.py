@@ -11,7 +11,7 @@ from itertools import combinations
 import pytest
 
 from rackberry.language import LANGUAGE, Light
-from rackberry_tui.themes import DARK, LIGHT
+from rackberry_tui.themes import DARK, LEVELS, LIGHT
 
 SIX = (Light.READY, Light.BUSY, Light.WARN, Light.DEAD, Light.CORDONED, Light.STALE)
 VISION = {
@@ -128,16 +128,26 @@ def test_the_six_stay_apart(theme, vision):
 
 
 @pytest.mark.parametrize("theme", ["dark", "light"])
-@pytest.mark.parametrize("light", SIX)
-def test_the_six_stand_out_from_the_background(theme, light):
+@pytest.mark.parametrize("light", [*SIX, *range(5)])
+def test_all_stand_out_from_the_background(theme, light):
+    colour = LEVELS[theme][light] if isinstance(light, int) else colour_of(light, theme)
+
     def luminance(colour: str) -> float:
         r, g, b = linear(colour)
         return 0.2126 * r + 0.7152 * g + 0.0722 * b
 
     for ground in GROUNDS[theme]:
-        one, two = luminance(colour_of(light, theme)), luminance(ground)
+        one, two = luminance(colour), luminance(ground)
         contrast = (max(one, two) + 0.05) / (min(one, two) + 0.05)
         assert contrast >= CONTRAST_MIN, ground
+
+
+@pytest.mark.parametrize("theme", ["dark", "light"])
+@pytest.mark.parametrize("vision", list(VISION))
+def test_the_levels_of_a_measure_stay_apart(theme, vision):
+    seen = [lab(times(VISION[vision], linear(colour))) for colour in LEVELS[theme]]
+    for one, two in combinations(range(len(seen)), 2):
+        assert ciede2000(seen[one], seen[two]) >= APART_MIN, (one, two)
 
 
 def test_no_two_states_share_a_glyph_or_an_ascii_sign():

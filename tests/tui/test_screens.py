@@ -119,7 +119,7 @@ async def test_fleet_light_200x60():
         check("fleet-light-200x60", bench)
 
 
-@pytest.mark.parametrize("name", ["rack-80x24", "offline-80x24", "fleet-80x24"])
+@pytest.mark.parametrize("name", ["rack-80x24", "rack-offline-80x24", "fleet-80x24"])
 async def test_pictures_are_drawn_and_ask_nobody_for_a_font(name):
     svg = await draw(next(picture for picture in PICTURES if picture.name == name))
     assert svg.startswith("<svg")

@@ -286,6 +286,17 @@ def wait_for(condition, timeout_s: float = 30.0) -> None:
         time.sleep(0.05)
 
 
+def test_a_recording_without_a_broker_says_so_and_exits_with_five(tmp_path: Path):
+    tape = tmp_path / "none.tape"
+    arguments = command("record", "--broker", "127.0.0.1:1", "--for", "0.5", str(tape))
+    done = subprocess.run(
+        arguments, env=environment(), capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 5
+    assert "no broker" in done.stderr
+    assert isinstance(load(tape)[1][0].event, LinkDown)
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [

@@ -16,6 +16,7 @@ from rackberry.config import BrokerSettings
 from rackberry.messages import JobStanding, MasterEvent
 from rackberry_tui.acting import Acting
 from rackberry_tui.asking import DRILLS
+from rackberry_tui.colouring import By
 from rackberry_tui.jobpaint import JOB_ORDERS
 from rackberry_tui.model import NodeView
 from rackberry_tui.selection import ORDERS, Filter
@@ -58,6 +59,7 @@ class RackApp(Acting):
         Binding("s", "submit", "submit a job"),
         Binding("x", "cancel", "cancel a job"),
         Binding("r", "retry", "retry a job"),
+        Binding("b", "colour", "what the colours of the rack say"),
         Binding("o", "order", "order of the table"),
         Binding("p", "freeze", "freeze"),
         Binding("t", "rewind(-10)", "rewind"),
@@ -187,6 +189,11 @@ class RackApp(Acting):
             self.job_order = _next(list(JOB_ORDERS), self.job_order)
         else:
             self.order = _next(list(ORDERS), self.order)
+        self.paint()
+
+    def action_colour(self) -> None:
+        """The next thing that the colours of the rack say: state, temperature, load, beat age, version."""
+        self.coloured_by = By(_next([str(by) for by in By], str(self.coloured_by)))
         self.paint()
 
     def action_freeze(self) -> None:

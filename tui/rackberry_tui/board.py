@@ -15,18 +15,21 @@ from pathlib import Path
 from rich.style import Style
 from textual.app import App, ComposeResult
 from textual.containers import Horizontal, Vertical
+from textual.content import Content
 from textual.widgets import ContentSwitcher, Input
 
 from rackberry.clock import Clock, SystemClock
 from rackberry.messages import JobStanding, MasterEvent, Verdict
 from rackberry.ports import LinkDown, LinkUp, Received
 from rackberry_tui.asks import Asks
+from rackberry_tui.colouring import By, Tint, versions_of
 from rackberry_tui.frame import ask_line, banner, event_line, header, hints
 from rackberry_tui.jobpages import brief_life, job_page
 from rackberry_tui.model import NodeView
 from rackberry_tui.moment import Moment, Shown
 from rackberry_tui.nodepage import node_detail
 from rackberry_tui.paint import Line, Look
+from rackberry_tui.rackmap import Detail
 from rackberry_tui.screens import PageScreen
 from rackberry_tui.selection import ORDERS, Filter
 from rackberry_tui.source import Source
@@ -77,6 +80,7 @@ class Board(App[None]):
         self.asks = Asks()
         self.clock = clock or SystemClock()
         self.filter = Filter()
+        self.coloured_by = By.STATE
         self.order = "place"
         self.job_order = "state"
         self.marked: frozenset[str] = frozenset()
@@ -200,7 +204,27 @@ class Board(App[None]):
     def look(self) -> Look:
         """How things are shown now."""
         shown = self.shown
-        return Look(shown.now, shown.wall_ms, self._ascii, online=shown.model.connected)
+        return Look(
+            shown.now, shown.wall_ms, self._ascii, online=shown.model.connected, tint=self.tint
+        )
+
+    @property
+    def tint(self) -> Tint | None:
+        """What the colours of the rack say instead of the state; None for the state."""
+        if self.coloured_by is By.STATE:
+            return None
+        by_version = self.coloured_by is By.VERSION
+        views = self.shown.model.nodes.values() if by_version else ()
+        return Tint(self.coloured_by, versions_of(views))
+
+    def _subtitle(self, look: Look) -> Content:
+        """How the rack is drawn: marks, legend of the colours, level of detail."""
+        parts: list[str | tuple[str, str]] = []
+        if look.tint is not None and self.rack.detail is not Detail.BAR:
+            legend = look.tint.legend(ascii=self._ascii)
+            parts = [(text, str(self.known[style])) for text, style in legend] + ["  "]
+        marks = f"{len(self.marked)} marked  " if self.marked else ""
+        return Content.assemble(*parts, f"{marks}{self.rack.detail}s")
 
     @property
     def view(self) -> str:
@@ -289,8 +313,7 @@ class Board(App[None]):
         rack = self.rack
         rack.show(model, nodes, look)
         if self.view == "rack":
-            marks = f"{len(self.marked)} marked  " if self.marked else ""
-            retitle(rack, self._rack_title(len(nodes)), f"{marks}{rack.detail}s")
+            retitle(rack, self._rack_title(len(nodes)), self._subtitle(look))
         else:
             self._paint_table()
         self.paint_side()

@@ -164,6 +164,7 @@ KEYS = (
     ("i", "identify: blink its LEDs until somebody presses its button"),
     ("F", "forget nodes that are gone for good: dead or left"),
     ("+ -", "closer (more about each), further (more of them)"),
+    ("b", "what the colours of the rack say: state, temperature, load, beat age, version"),
     ("o", "order of the table: place, worst, hottest, busiest, silent; of jobs: state, age, node"),
     ("p", "freeze the picture, and let it go on"),
     (

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from rackberry.language import LANGUAGE, Light, Pattern
 from rackberry.messages import LedReport
 from rackberry.states import Liveness, Quality, Scheduling
+from rackberry_tui.colouring import WORDS_CELLS, Tint
 from rackberry_tui.jobview import running_words
 from rackberry_tui.model import NodeView, RackModel
 from rackberry_tui.rackmap import SIZES, Detail
@@ -38,6 +39,8 @@ class Look:
     at_ms: int
     ascii: bool = False
     online: bool = True
+    tint: Tint | None = None
+    """What the colours say instead of the state; None for the state."""
 
     def glyph(self, light: Light) -> str:
         """The sign of a light."""
@@ -77,6 +80,30 @@ def is_lit(view: NodeView, look: Look) -> bool:
             since_s = max(0.0, (look.at_ms - report.since_ms) / 1000)
             return any(pattern.level(since_s) >= 0.5 for pattern in palette.values())
     return True
+
+
+def level_of(view: NodeView, look: Look) -> int | None:
+    """The level that a node is drawn with when colours say a measure; None: its state."""
+    return look.tint.level(view, look.now) if look.tint is not None and look.online else None
+
+
+def sign(view: NodeView, look: Look) -> Span:
+    """The one sign of a node where there is no room for more: its level, or its state."""
+    level = level_of(view, look)
+    if look.tint is not None and level is not None:
+        return look.tint.sign(level, ascii=look.ascii), f"level-{level}"
+    light = light_of(view, look)
+    return look.glyph(light), str(light)
+
+
+def measure(view: NodeView, look: Look) -> Line:
+    """Sign and value of the measure that colours say, at most `WORDS_CELLS` + 2 cells; or nothing."""
+    level = level_of(view, look)
+    if look.tint is None or level is None:
+        return []
+    words = look.tint.words(view, look.now)
+    words = fit(words, min(WORDS_CELLS, width(words)))
+    return [(f"{look.tint.sign(level, ascii=look.ascii)} {words}", f"level-{level}")]
 
 
 def led(view: NodeView, look: Look) -> Line:
@@ -173,7 +200,7 @@ def slots_span(view: NodeView, look: Look, cells: int) -> Line:
     return [
         (
             " " * (cells - 1 - width(text.rstrip())) + text.rstrip() + " ",
-            "busy" if view.running else "dim",
+            "busy" if view.running and look.online else "dim",
         )
     ]
 
@@ -191,10 +218,13 @@ def framed(
         corners = "####=#" if selected else "++++-|"
     elif selected:
         corners = "╔╗╚╝═║"
-    name = fit(clean(view.node), min(inner - 8, width(view.node)))
+    said = measure(view, look)
+    said_cells = sum(width(text) + 2 for text, _ in said)
+    name = fit(clean(view.node), min(inner - 8 - said_cells, width(clean(view.node))))
     mark = "+" if marked else " "
     head: Line = [(corners[0] + corners[4], frame), (mark, "bold"), *led(view, look)]
-    head += [(f" {name} ", "bold"), (corners[4] * (inner - 7 - width(name)) + corners[1], frame)]
+    head += [(f" {name} ", "bold"), (corners[4] * (inner - 7 - width(name) - said_cells), frame)]
+    head += [(f" {text} ", style) for text, style in said] + [(corners[1], frame)]
     side = (corners[5], frame)
     floor = corners[2] + corners[4] * inner + corners[3]
     return [head, *([side, *row, side] for row in rows), [(floor, frame)]]
@@ -215,7 +245,7 @@ def card(
         [(fit(f" {state_for(view, look, model)}", inner - 5), str(light)), (f"{slot:>4} ", "dim")],
         [(" ", "plain"), (bars, "plain"), (fit(f"{temp:>7}", 8), "plain")],
         [(fit(f" cpu {cpu} mem {memory}", inner - 6), "plain"), *slots_span(view, look, 6)],
-        [(fit(f" {last}", inner), "warn" if reason_words(view) else "dim")],
+        [(fit(f" {last}", inner), "warn" if reason_words(view) and look.online else "dim")],
     ]
     return framed(view, look, rows, inner, selected=selected, marked=marked)
 
@@ -243,8 +273,11 @@ def row(
         bars = fit(f"{age(view.silent_s(look.now)):>{past_cells}}", past_cells)
     left = f"{mark}{slot:>2} " if len(slot) < 3 else f"{mark}{slot} "
     middle = f" {fit(clean(view.node), 16 if roomy else 10)} {bars} "
-    middle += f"{cpu:>4} {temp:>4} " if roomy else f"{temp:>4}"
+    middle += f"{cpu:>4} {temp:>4} " if roomy else f"{temp:>4}" if look.online else f"{temp:>4} "
     work = slots_span(view, look, 7) if roomy else _count_span(view) if look.online else []
+    if look.tint is not None:
+        said = measure(view, look) or [("", "plain")]
+        work = [*work, *((fit(text, 7) + " ", style) for text, style in said)]
     room = max(0, cells - len(left) - 3 - width(middle) - sum(width(text) for text, _ in work))
     state = state_for(view, look, model)
     reason = reason_words(view)
@@ -277,26 +310,26 @@ def tile(view: NodeView, look: Look, *, selected: bool = False, marked: bool = F
             (fit(" " + clean(view.node), 12), "bold" if selected else "plain"),
         ],
         [("     ", "plain"), (fit(state_words(view, look), 11), str(light))],
-        [("     ", "plain"), (fit(f"{cpu} {temp}", 11), "dim")],
+        crop([("     ", "plain"), *(measure(view, look) or [(f"{cpu} {temp}", "dim")])], 16),
     ]
 
 
 def label(view: NodeView, look: Look, *, selected: bool = False, marked: bool = False) -> Line:
     """A node in 18 cells of one line: its light and its name."""
-    light = light_of(view, look)
+    glyph, style = sign(view, look)
     mark = ">" if selected else "+" if marked else " "
+    dark = level_of(view, look) is None and not is_lit(view, look)
     return [
         (mark, "bold"),
-        (look.glyph(light), str(light) if is_lit(view, look) else "dim"),
+        (glyph, "dim" if dark else style),
         (fit(" " + clean(view.node), 16), "bold" if selected else "plain"),
     ]
 
 
 def cell(view: NodeView, look: Look, *, selected: bool = False, marked: bool = False) -> Line:
     """A node in two cells."""
-    light = light_of(view, look)
     mark = ("<" if look.ascii else "◂") if selected else "+" if marked else " "
-    return [(look.glyph(light), str(light)), (mark, "bold")]
+    return [sign(view, look), (mark, "bold")]
 
 
 # --- a whole rack ---------------------------------------------------------------------------------

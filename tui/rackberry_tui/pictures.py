@@ -8,7 +8,7 @@ as on a real terminal; only the facts are made up, and the picture's title says 
 import asyncio
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,12 +32,28 @@ class Picture:
     """Seconds since the broker was lost; 0 for a rack that is live."""
 
 
+SIZES = ((80, 24), (120, 40), (200, 60))
+
+
+def _looks() -> Iterator[Picture]:
+    """Seven nodes and a thousand, at every size: dark, light, in ASCII, and offline."""
+    for what in ("rack", "fleet"):
+        for wide, high in SIZES:
+            keys = ("right", "right") if wide > 80 else ("down", "down")
+            for look in ("", "-light", "-ascii", "-offline"):
+                yield Picture(
+                    f"{what}{look}-{wide}x{high}",
+                    (wide, high),
+                    keys if what == "rack" else (),
+                    theme="light" if look == "-light" else "dark",
+                    ascii=look == "-ascii",
+                    fleet=what == "fleet",
+                    lost_s=37.0 if look == "-offline" else 0.0,
+                )
+
+
 PICTURES = (
-    Picture("rack-120x40", (120, 40), ("right", "right")),
-    Picture("rack-200x60", (200, 60), ("right", "right")),
-    Picture("rack-80x24", (80, 24), ("down", "down")),
-    Picture("rack-light-120x40", (120, 40), ("right", "right"), theme="light"),
-    Picture("rack-ascii-80x24", (80, 24), ("down", "down"), ascii=True),
+    *_looks(),
     Picture("node-120x40", (120, 40), ("right", "right", "enter")),
     Picture("why-120x40", (120, 40), ("right", "down", "w")),
     Picture("nodes-120x40", (120, 40), ("2", "o")),
@@ -52,9 +68,8 @@ PICTURES = (
     Picture("events-120x40", (120, 40), ("4", "up", "w")),
     Picture("sensors-120x40", (120, 40), ("5",)),
     Picture("help-120x60", (120, 60), ("question_mark",)),
-    Picture("offline-80x24", (80, 24), lost_s=37.0),
-    Picture("fleet-200x60", (200, 60), fleet=True),
-    Picture("fleet-80x24", (80, 24), fleet=True),
+    Picture("temperature-120x40", (120, 40), ("b",)),
+    Picture("fleet-load-200x60", (200, 60), ("b", "b"), fleet=True),
     Picture("fleet-problems-120x40", (120, 40), ("exclamation_mark",), fleet=True),
 )
 WARM_S = 60  # of vitals, so that sparklines have a past

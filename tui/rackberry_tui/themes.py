@@ -46,6 +46,13 @@ _ANSI: dict[Light, str] = {
     Light.OFF: "bright_black",
 }
 
+LEVELS = {
+    "dark": ("#7D72FF", "#71DDF0", "#F3FFE4", "#FFDD00", "#E0603A"),
+    "light": ("#2A1A8C", "#0064FF", "#6E6A6F", "#A86400", "#8E0018"),
+    "ansi": ("blue", "cyan", "default", "yellow", "red"),
+}
+"""Colours of the levels of a measure, cold to hot; found by search to be as far apart as the palette's test asks."""
+
 
 def styles(theme: str) -> dict[str, Style]:
     """Style name -> style, for one of `NAMES`."""
@@ -62,4 +69,6 @@ def styles(theme: str) -> dict[str, Style]:
             continue
         colour = {"dark": sign.colour_dark, "light": sign.colour_light}.get(theme)
         out[str(light)] = Style(color=colour or _ANSI.get(light, "default"))
+    for level, colour in enumerate(LEVELS[theme]):
+        out[f"level-{level}"] = Style(color=colour)
     return out

@@ -21,7 +21,7 @@ from textual.widget import Widget
 
 from rackberry.language import Light
 from rackberry_tui.model import NodeView, RackModel
-from rackberry_tui.paint import Line, Look, bar, card, cell, heading, label, row, tile
+from rackberry_tui.paint import Line, Look, bar, card, cell, heading, label, level_of, row, tile
 from rackberry_tui.panel import panel
 from rackberry_tui.rackmap import Detail, Place, RackMap, lay_out
 from rackberry_tui.text import plain, width
@@ -45,11 +45,11 @@ def strip(line: Line, known: dict[str, Style], base: Style, cells: int) -> Strip
     return drawn if used <= cells else drawn.crop(0, cells)
 
 
-def retitle(widget: Widget, title: str, subtitle: str = "") -> None:
+def retitle(widget: Widget, title: str, subtitle: str | Content = "") -> None:
     """Change what stands in a widget's border; a title that is already there costs no repaint."""
     for name, text in (("border_title", title), ("border_subtitle", subtitle)):
         # A string would be read as markup there; a name from the broker must not be.
-        content = Content(text)
+        content = text if isinstance(text, Content) else Content(text)
         if (getattr(widget, name) or "") != content.markup:
             setattr(widget, name, content)
 
@@ -170,7 +170,7 @@ class RackView(ScrollView, can_focus=True, inherit_bindings=False):
         self._laid: tuple[object, ...] = ()
         self._shown_nodes: list[NodeView] | None = None
         self._drawn: dict[Place, list[Line]] = {}
-        self._pictured: dict[str, tuple[Light, bool, bool]] = {}
+        self._pictured: dict[str, tuple[Light, int | None, bool, bool]] = {}
         self._styles = styles("dark")
         self.selected = ""
         self._chosen_by_hand = False
@@ -188,6 +188,7 @@ class RackView(ScrollView, can_focus=True, inherit_bindings=False):
     def show(self, model: RackModel, nodes: list[NodeView], look: Look) -> None:
         """Show these nodes, in this order; draw what changed."""
         afresh = model is not self._model or look.online != self._look.online
+        afresh = afresh or look.tint != self._look.tint
         self._model, self._look = model, look
         if not afresh and nodes is self._shown_nodes and self._room == self._laid[-2:]:
             self._redraw()
@@ -244,7 +245,8 @@ class RackView(ScrollView, can_focus=True, inherit_bindings=False):
         if self.detail is Detail.BAR:
             return True
         view = self._views[place.node]
-        state = (view.lamp, place.node == self.selected, place.node in self.marked)
+        level = level_of(view, self._look)
+        state = (view.lamp, level, place.node == self.selected, place.node in self.marked)
         if self._pictured.get(place.node) == state:
             return False
         self._pictured[place.node] = state

@@ -25,7 +25,8 @@ class Painter:
 
     def __init__(self, options: Options) -> None:
         self.ascii = options.ascii or "utf" not in (sys.stdout.encoding or "").lower()
-        self.color = options.color and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+        self.can_move = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+        self.color = options.color and self.can_move
 
     def sign(self, light: Light) -> str:
         """The glyph of a light, in its colour."""

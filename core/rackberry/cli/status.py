@@ -1,12 +1,13 @@
 """Looking at the rack: status, nodes, node, sensors, events."""
 
-import sys
+import shutil
 from typing import Any
 
 import click
 
 from rackberry import topics
 from rackberry.cli.group import DEGRADED, Options, shared
+from rackberry.cli.inplace import InPlace
 from rackberry.cli.render import (
     NODE_HEADER,
     Painter,
@@ -85,7 +86,7 @@ def _reason_worth_saying(view: NodeView) -> str:
 @click.option(
     "--json", "as_json", is_flag=True, help="One JSON document; a line a second with --watch."
 )
-@click.option("--watch", is_flag=True, help="Again every second, until Ctrl-C.")
+@click.option("--watch", is_flag=True, help="Renewed in place every second, until Ctrl-C.")
 @click.option("--check", is_flag=True, help="Exit with 3 when anything in the rack is not well.")
 @shared
 @click.pass_context
@@ -94,16 +95,19 @@ def status(ctx: click.Context, as_json: bool, watch: bool, check: bool) -> int:
 
     Example: rackberry status --check && echo all well
     """
-    painter = Painter(options_of(ctx))
+    painter, place = Painter(options_of(ctx)), InPlace()
     with Session(options_of(ctx)) as session:
         _hear_the_master(session)
         while True:
             if as_json:
                 _print_json(_document(session))
             else:
-                if watch and sys.stdout.isatty():
-                    click.echo("\x1b[H\x1b[2J", nl=False)
-                click.echo("\n".join(_table(painter, session)))
+                lines = _table(painter, session)
+                if watch and painter.can_move:
+                    columns, rows = shutil.get_terminal_size()
+                    click.echo(painter.plain(place.text(lines, columns, rows)), nl=False)
+                else:
+                    click.echo("\n".join(lines))
             if not watch:
                 return DEGRADED if check and _degraded(session) else 0
             session.wait(lambda: False, WATCH_S)

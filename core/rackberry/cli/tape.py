@@ -12,7 +12,7 @@ from types import FrameType
 
 import click
 
-from rackberry.cli.group import INTERRUPTED, USAGE, CommandError, shared
+from rackberry.cli.group import OK, UNREACHABLE, USAGE, CommandError, shared
 from rackberry.cli.session import broker_settings, options_of
 from rackberry.clock import SystemClock
 from rackberry.ports import LinkDown, LinkUp
@@ -61,7 +61,7 @@ def record(ctx: click.Context, for_s: float, file: Path) -> int:
     source = LiveSource(settings)
     writer = TapeWriter(clock.wall_ms(), source.address)
     begun_s = flushed_s = clock.now()
-    away = False
+    away = heard = False
     source.start()
     try:
         with out:
@@ -72,7 +72,7 @@ def record(ctx: click.Context, for_s: float, file: Path) -> int:
                         away = True
                         click.echo(f"no broker: {clean(event.reason)}; waiting for it", err=True)
                     elif isinstance(event, LinkUp):
-                        away = False
+                        away, heard = False, True
                         click.echo(f"recording {source.address}; Ctrl-C ends it", err=True)
                 if clock.now() - flushed_s >= FLUSH_S:
                     flushed_s = clock.now()
@@ -88,4 +88,4 @@ def record(ctx: click.Context, for_s: float, file: Path) -> int:
     full = f"; it is full: {FACTS_MAX} facts are the most" if writer.is_full else ""
     took = age(clock.now() - begun_s)
     click.echo(f"{file}: {took}, {writer.facts} facts, {size(file.stat().st_size)}{full}", err=True)
-    return INTERRUPTED if stopped[0] and not writer.facts else 0
+    return OK if heard else UNREACHABLE

@@ -4,12 +4,14 @@
 
 const ASK_MS = 500;
 const PATIENCE_MS = 1200;
-const STILL_MS = 1800;
+const STILL_MS = 2200;
+const JUDGE_MS = 200;
 const START_MS = 20000;
 
 const byId = (id) => document.getElementById(id);
 let over = false;
 let began = performance.now();
+let silent = "the server"; // who it is that does not answer, when somebody does not
 let alive = null; // when the app was last known to have beaten, by this page's clock
 
 function say(words, { last = false } = {}) {
@@ -33,7 +35,6 @@ async function ask(path, options = {}) {
 }
 
 async function watch(name) {
-  let reason = "";
   try {
     const pulse = await (await ask("/pulse/" + name)).json();
     if (!pulse.there || document.body.classList.contains("-closed")) {
@@ -41,15 +42,20 @@ async function watch(name) {
       return;
     }
     if (pulse.still_ms !== null) alive = performance.now() - pulse.still_ms;
-    reason = "its app does not answer";
+    silent = "its app";
   } catch {
-    reason = "the server does not answer";
+    silent = "the server";
   }
+}
+
+// Not in step with the asking: an answer that does not come must not delay what is said about it.
+function judge() {
+  if (over) return;
   const since = performance.now() - (alive ?? began);
-  if (alive === null && since < START_MS) say(since < STILL_MS ? "" : "the screen is starting");
-  else if (since > STILL_MS)
-    say(`THIS SCREEN STANDS STILL, since ${Math.floor(since / 1000)} s: ${reason}. What you see is old.`);
-  else say("");
+  if (since < STILL_MS) say("");
+  else if (alive === null && since < START_MS) say("the screen is starting");
+  else
+    say(`THIS SCREEN STANDS STILL, since ${Math.floor(since / 1000)} s: ${silent} does not answer. What you see is old.`);
 }
 
 async function enter() {
@@ -79,6 +85,7 @@ async function begin() {
     if (!over) setTimeout(turn, ASK_MS);
   };
   setTimeout(turn, ASK_MS);
+  setInterval(judge, JUDGE_MS);
 }
 
 byId("again").addEventListener("click", () => location.reload());
