@@ -36,6 +36,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "identify": ("control", "Blink a node's LEDs until its button is pressed."),
     "forget": ("control", "Remove a node that is gone for good."),
     "board": ("board", "Check and build what is wired to a node."),
+    "flash-config": ("flash", "Write what a Pi reads at its first boot."),
     "sim": ("simulate", "The rack in a bottle: simulate days in minutes."),
     "doctor": ("doctor", "Check this machine and its way to the rack."),
     "config": ("setup", "Configuration files and their defaults."),
@@ -74,7 +75,7 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module = importlib.import_module(f"rackberry.cli.{COMMANDS[cmd_name][0]}")
-        command: click.Command = getattr(module, cmd_name)
+        command: click.Command = getattr(module, cmd_name.replace("-", "_"))
         return command
 
     def resolve_command(
