@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from rackberry.cli.bundle import requirements
 from rackberry.cli.group import run
 from rackberry.config import load
 from rackberry_agent.settings import AgentSettings
@@ -191,3 +192,16 @@ def test_units_install_into_a_folder_and_systemd_takes_them(part: str, tmp_path:
         told = ended.stdout + ended.stderr
         assert ended.returncode == 0, told
         assert "Unknown" not in told
+
+
+def test_a_bundle_needs_a_checkout_and_knows_what_an_agent_needs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wanted = {re.split("[><=]", each)[0] for each in requirements(ROOT)}
+    assert wanted == {"msgspec", "paho-mqtt", "gpiozero", "smbus2"}
+    out = tmp_path / "out"
+    assert run(["bundle", "--out", str(out), "--source", str(tmp_path)]) == 1
+    assert "is no checkout of rackberry" in capsys.readouterr().err
+    assert run(["bundle", "--out", str(out), "--python", "3"]) == 1
+    assert "accepted is a version such as 3.13" in capsys.readouterr().err
+    assert not out.exists()

@@ -37,6 +37,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "forget": ("control", "Remove a node that is gone for good."),
     "board": ("board", "Check and build what is wired to a node."),
     "flash-config": ("flash", "Write what a Pi reads at its first boot."),
+    "bundle": ("bundle", "Collect wheels for nodes without internet."),
     "sim": ("simulate", "The rack in a bottle: simulate days in minutes."),
     "doctor": ("doctor", "Check this machine and its way to the rack."),
     "config": ("setup", "Configuration files and their defaults."),
