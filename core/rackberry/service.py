@@ -3,8 +3,8 @@
 Theory of operation: systemd names a datagram socket in `NOTIFY_SOCKET` (sd_notify(3)); without it, on a
 desk, nothing is said. The word comes from the owner thread after the core has decided something, so it
 stands for the loop and not for a thread that would outlive it: a process that hangs falls silent, and
-`WatchdogSec=` in its unit ends it. A core that has nothing to do for long would look the same, so only
-cores that beat (the agent, the master) are watched.
+`WatchdogSec=` in its unit ends it. A core that has nothing to do for long would look the same, so while
+systemd listens the loop is woken every two seconds to say so; such a wake never reaches the core.
 """
 
 import contextlib
@@ -13,7 +13,7 @@ import socket
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rackberry.ports import Core
+from rackberry.ports import Core, Tick
 
 SAY_S = 2.0  # a unit's WatchdogSec must be several times this
 
@@ -29,6 +29,11 @@ class Service:
         path = env.get("NOTIFY_SOCKET", "")
         # "@" stands for the abstract name space (sd_notify(3), "Environment").
         self._address = "\0" + path[1:] if path.startswith("@") else path
+
+    @property
+    def listens(self) -> bool:
+        """True when a service manager wants to hear of us."""
+        return bool(self._address)
 
     def say(self, words: str) -> bool:
         """Send one message, such as `READY=1`; False when nobody listens. Never blocks."""
@@ -52,12 +57,24 @@ class Watched:
         self._said_s: float | None = None
 
     def next_deadline(self) -> float | None:
-        """The core's own."""
-        return self._core.next_deadline()
+        """The core's own, or when the next word is due, whichever comes first."""
+        own = self._core.next_deadline()
+        if self._said_s is None or not self._service.listens:
+            return own
+        due_s = self._said_s + SAY_S
+        return due_s if own is None else min(own, due_s)
 
     def handle(self, event: Any, now: float) -> Sequence[Any]:
         """The core's own, told of every two seconds."""
-        effects = self._core.handle(event, now)
+        own = self._core.next_deadline()
+        if isinstance(event, Tick):
+            # The loop measured against our deadline; the core is told of its own, and only when it is due.
+            if own is None or own > now:
+                effects: Sequence[Any] = ()
+            else:
+                effects = self._core.handle(Tick(lag_s=now - own), now)
+        else:
+            effects = self._core.handle(event, now)
         if self._said_s is None or now - self._said_s >= SAY_S:
             self._service.say("READY=1" if self._said_s is None else "WATCHDOG=1")
             self._said_s = now
