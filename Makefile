@@ -4,7 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: help setup demo test check format contract bench hardware pictures web-picture clean
+.PHONY: help setup demo test check format contract bench hardware pictures web-picture clean \
+	emulated install-node install-master
 help:
 	@echo "make demo      a live rack of seven Pis on this machine"
 	@echo "make test      set up, then run every test"
@@ -14,6 +15,8 @@ help:
 	@echo "make web-picture  look at the browser view with a real Chromium; installs one"
 	@echo "make bench     measure what is promised, beside a peer in the same run"
 	@echo "make hardware  draw, list and configure everything anew from hardware/board.toml"
+	@echo "make emulated  boot the agent on an emulated Pi Zero and watch its pins (two minutes)"
+	@echo "make install-node, make install-master   onto this Debian, as root; DESTDIR is honoured"
 	@echo "make setup     only prepare $(VENV)"
 
 setup: $(STAMP)
@@ -66,6 +69,14 @@ hardware: $(STAMP)
 	$(BIN)/rackberry board build hardware/board.toml --out hardware/generated
 	cp hardware/generated/pico-w/board.py firmware/pico/board.py
 	$(BIN)/python -m pytest tests/hardware
+
+# The build folder is the cache: the first run fetches 60 MB and compiles two libraries for ARMv6.
+emulated: $(STAMP)
+	tests/emulated/build-pi build/emulated
+	$(BIN)/python tests/emulated/run.py build/emulated
+
+install-node install-master:
+	deploy/install $(@:install-%=%) "$(DESTDIR)"
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

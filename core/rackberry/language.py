@@ -185,7 +185,7 @@ LANGUAGE: dict[Light, Sign] = {
             _lit(_ALL_2_HZ, {"red": BLINK_2_HZ, "green": BLINK_2_HZ}, BLINK_2_HZ),
         ),
         Sign(
-            Light.NO_BROKER, "-", "-", "#8A8A90", "#76767C", "blue 1 Hz",
+            Light.NO_BROKER, "-", "-", "#8A8A90", "#76767C", "1 Hz, red and green in turn; a lone LED flashes twice",
             "the node runs but has lost the broker",
             _lit(_ALTERNATE, _ALTERNATE, TWO_FLASHES),
         ),

@@ -120,6 +120,7 @@ class NodeInfo(Message, frozen=True, kw_only=True):
         Meta(description="new at each start of the operating system: tells power from network"),
     ]
     agent_version: Name
+    machine: Annotated[Name, Meta(description="as uname -m says: armv6l, aarch64")] = ""
     interval_s: Annotated[Interval, Meta(description="between heartbeats")]
     clock_synced: Annotated[
         bool | None, Meta(description="wall clock follows NTP; null when that cannot be told")

@@ -23,6 +23,7 @@ from rackberry.config import ConfigError, load, parse_host_port
 from rackberry.loop import Inbox, run
 from rackberry.mqtt import Link
 from rackberry.ports import Clear, Publish, Stop
+from rackberry.service import Service, Watched
 from rackberry.wire import Stamper
 from rackberry_master.desk import Effect
 from rackberry_master.inventory import load_inventory
@@ -113,7 +114,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     link.start()
     try:
-        run(master, inbox, clock, carry_out, BATCH_MAX)
+        run(Watched(master, Service()), inbox, clock, carry_out, BATCH_MAX)
     except (StoreError, JobStoreError) as error:
         print(f"rackberry-master: {error}", file=sys.stderr)
         return 1

@@ -24,6 +24,7 @@ from rackberry.config import BrokerSettings
 from rackberry.loop import Inbox, run, thread
 from rackberry.mqtt import Link
 from rackberry.ports import Clear, Exit, LinkDown, LinkUp, Publish, Stop
+from rackberry.service import Service, Watched
 from rackberry.topics import NODE_SENSOR
 from rackberry.wire import Stamper
 from rackberry_agent.agent import Agent, filters
@@ -136,7 +137,9 @@ def serve(
         thread(name, body, inbox, Stop("a reading thread died"))
     link.start()
     try:
-        reason = run(Narrator(agent, settings.broker), inbox, clock, carry_out, BATCH_MAX)
+        reason = run(
+            Watched(Narrator(agent, settings.broker), Service()), inbox, clock, carry_out, BATCH_MAX
+        )
     finally:
         ended.set()
         for error in cooling.full():

@@ -68,6 +68,7 @@ def node_spec(
         model=machine_model(),
         os_boot_id=os_boot_id(),
         agent_version=__version__,
+        machine=os.uname().machine,
         interval_s=settings.interval_s,
         clock_synced=clock_synced(),
         rack=settings.rack,

@@ -85,10 +85,6 @@ EVENT_LESSONS: dict[str, str] = {
         "A node joins by being heard: it says what it is, and the inventory says where it stands. Nobody has "
         "to be told of it, and nobody has to be restarted."
     ),
-    "node-unwell": (
-        "A Pi that gets too hot, or too little voltage, slows its clock and says nothing. Its agent reads the "
-        "firmware's own bits, so that slow is told apart from broken."
-    ),
     "node-degraded": (
         "Its heart beats, but a small job sent through it now and then does not come back in time. A process "
         "that lives and does not work is the hardest failure to see, so it is tried, and not only asked."

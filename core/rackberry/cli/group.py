@@ -39,6 +39,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "board": ("board", "Check and build what is wired to a node."),
     "web": ("web", "The rack in a browser, read-only unless you say otherwise."),
     "record": ("tape", "Record what the rack says, to be played with top --replay."),
+    "flash-config": ("flash", "Write what a Pi reads at its first boot."),
+    "bundle": ("bundle", "Collect wheels for nodes without internet."),
     "sim": ("simulate", "The rack in a bottle: simulate days in minutes."),
     "doctor": ("doctor", "Check this machine and its way to the rack."),
     "config": ("setup", "Configuration files and their defaults."),
@@ -77,7 +79,7 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module = importlib.import_module(f"rackberry.cli.{COMMANDS[cmd_name][0]}")
-        command: click.Command = getattr(module, cmd_name)
+        command: click.Command = getattr(module, cmd_name.replace("-", "_"))
         return command
 
     def resolve_command(
