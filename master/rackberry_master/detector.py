@@ -36,7 +36,6 @@ REFRESH_BEATS = (
     16  # the limits move slowly; computing them at every beat would cost more than it tells
 )
 LATE_MIN = 1e-9
-MISTAKE_INTERVAL_S = 30 * 24 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +51,8 @@ class Limits:
     """Steady beats asked of a node that was dead before it is given work again."""
     sigmas: float = 8.0
     margin_s: float = 1.0
+    mistake_interval_s: float = 30 * 24 * 3600.0
+    """How seldom loss may kill a living node. Ten times as seldom costs 0.4 s where one beat in 300 is late."""
 
 
 class Pulse:
@@ -111,7 +112,7 @@ class Pulse:
         by_jitter_s = self.mean_s + limits.sigmas * math.sqrt(self.variance_s2) + limits.margin_s
         # Few beats may suggest a wild rate: one late beat in two does not mean that half are late.
         r = min(math.sqrt(max(self.late - 1 / WINDOW, LATE_MIN)), 0.5)
-        k = math.log(interval_s / MISTAKE_INTERVAL_S) / math.log(r)
+        k = math.log(interval_s / limits.mistake_interval_s) / math.log(r)
         by_loss_s = (k + 1.5) * interval_s
         ceiling_s = max(limits.dead_ceiling_s, 2.5 * interval_s)
         self.dead_after_s = min(max(by_jitter_s, by_loss_s, limits.dead_floor_s), ceiling_s)

@@ -60,7 +60,9 @@ class Hearing:
 
     def in_doubt(self, last_s: float) -> bool:
         """True while a will tells more of the master's hearing than of a node last heard at `last_s`."""
-        return not self.link_up or self._deaf or last_s < self._resumed_s
+        # While nodes are still coming back, a connection that breaks again meets a grown back-off.
+        settled_s = self._resumed_s + self._allowance_s
+        return not self.link_up or self._deaf or last_s < settled_s
 
     @property
     def quiet(self) -> bool:

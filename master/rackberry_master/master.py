@@ -273,11 +273,13 @@ class Master:
         elif health.interval_s != pulse.interval_s:
             pulse.restart(health.interval_s)
         pulse.beat(now)
+        member.session = max(
+            member.session, fact.session
+        )  # its birth was published while we were away
         vitals = member.vitals = health.vitals
         if vitals.throttled_bits and vitals.throttled_bits & 1:
             member.under_voltage_s = now
         if member.liveness is not Liveness.ALIVE:
-            member.session = max(member.session, fact.session)
             self._liveness.evidence(member, Evidence.BEAT, now)
         if health.condition is not member.condition or health.reasons != member.condition_reasons:
             self._on_condition(member, health, now)

@@ -67,6 +67,12 @@ FOUND_BY_THE_SWARM: dict[str, tuple[str, int, list[str] | list[Stroke]]] = {
             Stroke(20.5, "master-restart", "n003", 3.0),
         ],
     ),
+    "storm-after-outage": (
+        "a connection that broke again just after an outage met a grown back-off, longer than the "
+        "0.7 s that a will leaves, and the node was declared dead",
+        93,
+        ["broker-restart", "storm"],
+    ),
 }
 """Name -> what was wrong once, a seed that showed it, and its faults: names to draw from, or a script."""
 

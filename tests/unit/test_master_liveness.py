@@ -3,7 +3,7 @@
 import pytest
 
 from rackberry import topics
-from rackberry.messages import NodeState, Vitals
+from rackberry.messages import NodeHealth, NodeState, Vitals
 from rackberry.ports import LinkUp, Publish, Tick
 from rackberry.states import LIVENESS_TRANSITIONS, Evidence, Liveness
 from rackberry_master.detector import Limits, Pulse
@@ -322,3 +322,14 @@ def test_the_clock_on_the_wall_decides_nothing() -> None:
     bench.clock.wall_at_zero_ms += 7_200_000
     bench.run(5.0)
     assert {bench.liveness("n1"), bench.liveness("n2")} == {"alive"}
+
+
+def test_a_session_is_learned_from_heartbeats_too() -> None:
+    """Its birth may have come while the master was away; the will of the session before is late."""
+    bench = rack("n1")
+    health = NodeHealth(interval_s=0.5)
+    bench.feed(bench.fact(topics.NODE_HEALTH.at("n1"), health, "aaaaaaaa", session=2))
+    bench.state("n1", "offline", session=1)
+    assert bench.liveness("n1") == "alive"
+    bench.state("n1", "offline", session=2)
+    assert bench.liveness("n1") == "suspect"

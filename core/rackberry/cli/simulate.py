@@ -1,5 +1,8 @@
 """The rack in a bottle, on the command line."""
 
+from pathlib import Path
+from typing import Any, Literal
+
 import click
 import msgspec
 
@@ -60,3 +63,89 @@ def replay(seed: int, faults: str | None) -> int:
         raise CommandError(str(error)) from None
     click.echo(story.transcript, nl=False)
     return ERROR if story.violations else 0
+
+
+@sim.command()
+@click.option("--trials", type=click.IntRange(1, 10_000), default=200, show_default=True,
+              help="Of each fault.")  # fmt: skip
+@click.option("--seed", type=int, default=1, show_default=True)
+@click.option("--weather", type=click.Choice(["wire", "rough"]), default="wire", show_default=True,
+              help="rough: 2 % loss, and pauses with a heavy tail.")  # fmt: skip
+@click.option("--fault", "faults", multiple=True, help="Only this one; may be given several times.")
+@click.option("--trace", "trace_file", type=click.Path(dir_okay=False), metavar="FILE",
+              help="The curve on recorded heartbeats, of sim record.")  # fmt: skip
+@click.option("--svg", type=click.Path(dir_okay=False, writable=True), metavar="FILE",
+              help="Draw the curve of detection time against mistakes.")  # fmt: skip
+@click.option("--curve/--no-curve", default=True, help="Without, only the trials.")
+@click.option("--json", "as_json", is_flag=True, help="A JSON document.")
+def detector(
+    trials: int,
+    seed: int,
+    weather: str,
+    faults: tuple[str, ...],
+    trace_file: str | None,
+    svg: str | None,
+    curve: bool,
+    as_json: bool,
+) -> None:
+    """The detector's quality beside other detectors, on the same heartbeats.
+
+    In the terms of Chen, Toueg and Aguilera (2002): T_D, how long until a failure is seen; mistakes, how
+    often a living node is given up; T_M, how long a mistake lasts; T_MR, how far apart they are; P_A, how
+    often the answer is right.
+    """
+    from rackberry_sim import report as reports
+    from rackberry_sim.picture import draw
+    from rackberry_sim.traces import TraceError, load
+
+    def say(words: str) -> None:
+        click.echo(f"({words})", err=True)
+
+    try:
+        found: dict[str, Any] = {}
+        if trace_file is None:
+            found = reports.quality_report(trials, seed, weather, faults or None, say)
+        if curve:
+            trace = load(Path(trace_file)) if trace_file else None
+            if trace is None:
+                say("the curve, on made heartbeats")
+            found["curve"], points = reports.curve_report(seed, trace)
+            if svg is not None:
+                about = f"{found['curve']['about']}, {found['curve']['node_hours']:g} node-hours"
+                Path(svg).write_text(draw(points, about), encoding="utf-8")
+    except (ValueError, TraceError, OSError) as error:
+        raise CommandError(str(error)) from None
+    if as_json:
+        click.echo(msgspec.json.encode(found).decode())
+        return
+    if "faults" in found:
+        click.echo(reports.as_text(found), nl=False)
+    if "curve" in found:
+        click.echo(reports.curve_text(found["curve"]), nl=False)
+
+
+@sim.command()
+@click.argument("file", type=click.Path(dir_okay=False, writable=True))
+@click.option("--for", "for_s", type=click.FloatRange(1, 86_400), default=60.0, show_default=True,
+              help="Seconds.")  # fmt: skip
+@click.option("--load", type=click.Choice(["none", "cpu", "disk"]), default="none", show_default=True,
+              help="Keep this machine busy meanwhile.")  # fmt: skip
+@shared
+@click.pass_context
+def record(
+    ctx: click.Context, file: str, for_s: float, load: Literal["none", "cpu", "disk"]
+) -> None:
+    """Write down the heartbeats of a live rack, for sim detector --trace FILE."""
+    from rackberry.cli.session import broker_settings, options_of
+    from rackberry_sim.recorder import record as listen
+    from rackberry_sim.traces import TraceError, save
+
+    settings = broker_settings(options_of(ctx))
+    path = Path(file)
+    try:
+        trace = listen(settings, path.stem, for_s, load)
+        save(trace, path)
+    except (TraceError, OSError) as error:
+        raise CommandError(str(error)) from None
+    beats = sum(map(len, trace.beats.values()))
+    click.echo(f"{file}: {beats} heartbeats of {trace.about}")
