@@ -212,7 +212,7 @@ def first(seen: Iterable[Seen], step: Step, acts: Mapping[str, float], node: str
     began_s = acts.get(step.act)
     if began_s is None:
         return None
-    held = ""
+    held = "alive"  # a drill begins with a node that is
     for given in seen:
         if given.node not in {"", node} or given.kind != step.kind:
             continue
@@ -221,7 +221,7 @@ def first(seen: Iterable[Seen], step: Step, acts: Mapping[str, float], node: str
         if given.at_s < began_s:
             held = given.value
     # A link that flaps may be whole, and its node alive, at the very moment that it is mended for good.
-    return 0.0 if held == step.value == "alive" else None
+    return 0.0 if step.kind == "liveness" and held == step.value == "alive" else None
 
 
 def surprises(drill: Drill, node: str, seen: Iterable[Seen]) -> list[str]:

@@ -7,6 +7,7 @@ ends, however it ends.
 """
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -38,6 +39,8 @@ STRIKE_S = 10.0
 HEAL_S = 30.0
 HEARD_S = 10.0
 LOOK_S = 0.05
+WIDTH = 96
+BEATS = 3  # of each node before it is struck: a master that has just started has heard it by then
 
 
 @click.command()
@@ -170,8 +173,8 @@ class Watch:
         self._did: list[dict[str, Any]] = []
         self._seen: list[Seen] = []
         self._last = {("", "link"): "back", ("", "master"): "online"}
-        self._heard: set[str] = set()
-        """Nodes whose heartbeat came since this command last found the broker."""
+        self._heard: Counter[str] = Counter()
+        """Heartbeats of each node since this command last found the broker."""
         self._number = max((event.number for event in session.model.events), default=0)
         self._steps = given.steps(Numbers())
         session.listen(self._note)
@@ -183,9 +186,8 @@ class Watch:
     def foretell(self, numbers: Numbers) -> None:
         """Say what will happen, and why; refuse a rack that is not well to begin with."""
         self._steps = self._given.steps(numbers)
-        self._say(
-            f"{self._given.about}\n\nWhat should happen, and why\n  {self._given.why(numbers)}"
-        )
+        why = click.wrap_text(self._given.why(numbers), WIDTH, "  ", "  ")
+        self._say(f"{self._given.about}\n\nWhat should happen, and why\n{why}")
         if not self._session.wait(self._well, HEARD_S):
             held = {node: verdict.liveness for node, verdict in self._verdicts().items()}
             words = (
@@ -202,10 +204,14 @@ class Watch:
         nodes = self._session.model.nodes
         return {node: view.verdict for node, view in nodes.items() if view.verdict is not None}
 
-    def _well(self) -> bool:
-        """Whether everybody who is alive was heard, the node to be struck among them."""
+    def _well(self, beats: int = BEATS) -> bool:
+        """Whether everybody who is alive was heard so often, the node to be struck among them."""
         alive = {node for node, verdict in self._verdicts().items() if verdict.liveness == "alive"}
-        return bool(alive) and alive <= self._heard and (not self._node or self._node in alive)
+        return (
+            bool(alive)
+            and min(self._heard[node] for node in alive) >= beats
+            and (not self._node or self._node in alive)
+        )
 
     def run(self, strike: Callable[[], Hand], for_s: float) -> None:
         """Let it be done, watch until all is seen or late, have it mended, and watch again."""
@@ -281,8 +287,8 @@ class Watch:
                 self._see("liveness", data.liveness, node, words, once=True)
                 self._see("condition", data.condition, node, words, once=True)
             elif isinstance(data, NodeHealth) and not event.retained:
-                self._heard.add(event.address.ids[0])
-                if self._well():
+                self._heard[event.address.ids[0]] += 1
+                if self._well(1):
                     self._see("rack", "heard", "", "every node is heard", once=True)
             elif isinstance(data, MasterState):
                 self._see("master", data.status, "", f"the master is {data.status}", once=True)
