@@ -52,6 +52,8 @@ bench: $(STAMP)
 	$(BIN)/python bench/agent.py
 	$(BIN)/python bench/detection.py
 	$(BIN)/python bench/screen.py
+	$(BIN)/python bench/makespan.py
+	$(BIN)/python bench/work.py
 
 pictures: $(STAMP)
 	TZ=UTC $(BIN)/python -m rackberry_tui.pictures docs/pictures

@@ -120,6 +120,7 @@ class Storm:
         harms = [
             *[self.kill_node] * 4,
             *[self.freeze_node] * 3,
+            *[self.cut_node] * 2,
             *[self.kill_master] * 2,
             self.freeze_master,
             self.kill_broker,
@@ -155,6 +156,15 @@ class Storm:
         seconds = self.chance.choice([0.5, 1.0, 3.0, 3.0, 5.0, 13.0])
         self.tell(f"freeze {node} for {seconds} s")
         self._freeze(node, seconds)
+
+    def cut_node(self) -> None:
+        """A cable that passes nothing, and tells nobody; what waited comes afterwards."""
+        node = self.chance.choice(self.demo.node_names)
+        seconds = self.chance.choice([0.5, 2.0, 4.0, 14.0])
+        self.tell(f"cut {node} off for {seconds} s")
+        self.demo.wires.cut(node)
+        time.sleep(seconds)
+        self.demo.wires.mend(node)
 
     def kill_master(self) -> None:
         """kill -9 of the master."""
