@@ -226,7 +226,7 @@ class Hand:
     def _heal(self, name: str, tell: Tell) -> None:
         """Bring everything about `name` into order, whatever was done to it."""
         did = []
-        self._struck_s = self._clock.now()
+        began_s = self._clock.now()
         if name in self._demo.node_names:
             self._demo.throttled_file(name).unlink(missing_ok=True)
             with contextlib.suppress(WireError):  # a relay that has ended is started again, uncut
@@ -241,6 +241,7 @@ class Hand:
             else:
                 self._demo.start_again(name)
                 did.append(f"started again as process {process.pid}")
+        self._struck_s = began_s  # the rack may have seen the first of it before the last was done
         tell("healed", f"{name}: {', '.join(did) or 'could not be mended'}")
 
     def _cut(self, node: str) -> None:

@@ -40,7 +40,8 @@ HEAL_S = 30.0
 HEARD_S = 10.0
 LOOK_S = 0.05
 WIDTH = 96
-BEATS = 3  # of each node before it is struck: a master that has just started has heard it by then
+ABSENCES = frozenset({"master-started", "master-lagged", "broker-back", "hearing-back"})
+BEATS = 3  # of each node before anything is struck
 
 
 @click.command()
@@ -188,7 +189,7 @@ class Watch:
         self._steps = self._given.steps(numbers)
         why = click.wrap_text(self._given.why(numbers), WIDTH, "  ", "  ")
         self._say(f"{self._given.about}\n\nWhat should happen, and why\n{why}")
-        if not self._session.wait(self._well, HEARD_S):
+        if not self._session.wait(lambda: self._well() and self._settled_again(numbers), HEARD_S):
             held = {node: verdict.liveness for node, verdict in self._verdicts().items()}
             words = (
                 f"{self._node} is {held.get(self._node, 'unknown')}"
@@ -203,6 +204,13 @@ class Watch:
     def _verdicts(self) -> dict[str, Verdict]:
         nodes = self._session.model.nodes
         return {node: view.verdict for node, view in nodes.items() if view.verdict is not None}
+
+    def _settled_again(self, numbers: Numbers) -> bool:
+        """Whether the master judges again: for a while after its own absence it gives everybody time."""
+        wall_ms = self._session.clock.wall_ms()
+        least_ms = 1000 * (numbers.suspect_s + numbers.dead_s)
+        events = self._session.model.events
+        return not any(e.kind in ABSENCES and 0 <= wall_ms - e.at_ms < least_ms for e in events)
 
     def _well(self, beats: int = BEATS) -> bool:
         """Whether everybody who is alive was heard so often, the node to be struck among them."""
