@@ -41,6 +41,8 @@ class Hearing:
         self.link_up = False
         self._resumed_s = now
         self._allowance_s = desk.limits.dead_floor_s
+        self._settled_s = float("-inf")
+        """Until then nodes come back from an outage: a connection that breaks again meets a grown back-off."""
         self.hold_until_s: float | None = None
         """Until when deaths are held because many fell silent together."""
         self.words = ""
@@ -60,9 +62,8 @@ class Hearing:
 
     def in_doubt(self, last_s: float) -> bool:
         """True while a will tells more of the master's hearing than of a node last heard at `last_s`."""
-        # While nodes are still coming back, a connection that breaks again meets a grown back-off.
-        settled_s = self._resumed_s + self._allowance_s
-        return not self.link_up or self._deaf or last_s < settled_s
+        since_s = max(self._resumed_s, self._settled_s)
+        return not self.link_up or self._deaf or last_s < since_s
 
     @property
     def quiet(self) -> bool:
@@ -83,6 +84,7 @@ class Hearing:
         # Nodes that lost the broker with us come back within their own back-off.
         self._resume(now, self._desk.limits.dead_floor_s)
         if self._was_up:
+            self._settled_s = now + self._desk.limits.dead_floor_s
             self._desk.tell(
                 now,
                 "broker-back",
@@ -135,6 +137,7 @@ class Hearing:
         if self._deaf:
             # Nodes may have given up a broker that did not answer, and come back within their back-off.
             self._resume(now, self._desk.limits.dead_floor_s)
+            self._settled_s = now + self._desk.limits.dead_floor_s
         self._echo_s = now
         if self._deaf:
             self._deaf = False

@@ -95,7 +95,7 @@ def alive(pid: int) -> bool:
 @pytest.mark.broker
 def test_the_demo_as_another_tool_reads_it(rack: Rack) -> None:
     assert list(rack.pids) == [
-        "broker", "master", "pi-master", "node-1", "node-2", "node-3", "node-4", "node-5", "chew-pi",
+        "broker", "relay", "master", "pi-master", "node-1", "node-2", "node-3", "node-4", "node-5", "chew-pi",
     ]  # fmt: skip
     assert rack.said["root"] == "rackberry/v1"
     heard = subprocess.run(
@@ -115,7 +115,7 @@ def test_the_demo_as_another_tool_reads_it(rack: Rack) -> None:
         check=False,
     ).stdout.splitlines()
     topics = {line.split(" ", 2)[1].removeprefix("rackberry/v1/") for line in heard}
-    for node in list(rack.pids)[2:]:
+    for node in list(rack.pids)[3:]:
         assert {
             f"node/{node}/state", f"node/{node}/info", f"node/{node}/health", f"node/{node}/led/status",
             f"node/{node}/sensor/door", f"node/{node}/sensor/air", f"master/verdict/{node}",
@@ -127,7 +127,7 @@ def test_the_demo_as_another_tool_reads_it(rack: Rack) -> None:
         assert envelope["v"] == 1
 
     nodes = rack.status()
-    assert [nodes[node]["slot"] for node in list(rack.pids)[2:]] == [1, 2, 3, 4, 5, 6, 7]
+    assert [nodes[node]["slot"] for node in list(rack.pids)[3:]] == [1, 2, 3, 4, 5, 6, 7]
     assert {nodes[node]["scheduling"] for node in ("node-5", "chew-pi")} == {"cordoned"}
     for node in nodes.values():
         assert {
