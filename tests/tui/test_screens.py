@@ -128,7 +128,10 @@ async def test_pictures_are_drawn_and_ask_nobody_for_a_font(name):
 
 
 def test_every_picture_is_shown_in_the_documents():
-    said = (Path(__file__).parents[2] / "docs" / "screen.md").read_text(encoding="utf-8")
+    docs = Path(__file__).parents[2] / "docs"
+    said = "".join(
+        (docs / page).read_text(encoding="utf-8") for page in ("screen.md", "screens.md")
+    )
     assert set(re.findall(r"pictures/([a-z0-9-]+)\.svg", said)) == {
         picture.name for picture in PICTURES
     }

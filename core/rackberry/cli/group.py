@@ -35,7 +35,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "uncordon": ("control", "Let a node work again."),
     "identify": ("control", "Blink a node's LEDs until its button is pressed."),
     "forget": ("control", "Remove a node that is gone for good."),
-    "drill": ("drill", "Break something of the demo on purpose, and watch the rack cope."),
+    "drill": ("drill", "Break the demo on purpose and watch it cope."),
     "board": ("board", "Check and build what is wired to a node."),
     "web": ("web", "The rack in a browser, read-only unless you say otherwise."),
     "record": ("tape", "Record what the rack says, to be played with top --replay."),
