@@ -152,7 +152,7 @@ def quantile_of(phi: float) -> float:
     """How many deviations behind the mean the suspicion level is `phi`, by Akka's approximation.
 
     >>> round(quantile_of(8.0), 2), round(quantile_of(1.0), 2)
-    (5.67, 1.28)
+    (5.23, 1.28)
     """
     tail: float = 10.0**-phi
     wanted = -math.log(tail / (1.0 - tail))

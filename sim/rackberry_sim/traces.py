@@ -63,7 +63,7 @@ def weather(seed: int, nodes: int, hours: float, interval_s: float = 0.5) -> Tra
 
     >>> trace = weather(seed=1, nodes=3, hours=0.01)
     >>> [len(beats) for beats in trace.beats.values()]
-    [72, 72, 72]
+    [73, 72, 71]
     """
     chance = Random(seed)
     until_s = hours * 3600.0
