@@ -263,7 +263,10 @@ def test_the_lines_for_other_tools_work_as_they_stand(demo: Demo) -> None:
     (ask,) = re.findall(r"    (mosquitto_pub .*?\}\}\}')", text, re.DOTALL)
     # The end of what is awaited ends the listener; a result is told on the job's own topic.
     heard = subprocess.Popen(
-        ["sh", "-c", f"exec timeout 20 {listen}"], stdout=subprocess.PIPE, text=True
+        ["sh", "-c", f"exec {listen} -W 30"],
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
     assert heard.stdout is not None
     try:
@@ -275,7 +278,7 @@ def test_the_lines_for_other_tools_work_as_they_stand(demo: Demo) -> None:
         until(lambda: any('"state":"done"' in line and '"primes":168' in line for line in lines))
         until(lambda: any("reply/me" in line and '"ok":true' in line for line in lines))
     finally:
-        heard.kill()
+        os.killpg(heard.pid, signal.SIGKILL)
         heard.wait()
 
 
