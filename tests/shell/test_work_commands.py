@@ -270,10 +270,10 @@ def test_the_lines_for_other_tools_work_as_they_stand(demo: Demo, rack: Client) 
         start_new_session=True,
     )
     assert heard.stdout is not None
+    lines: list[str] = []
+    reader = threading.Thread(target=lambda: lines.extend(heard.stdout or ()), daemon=True)
+    reader.start()
     try:
-        lines: list[str] = []
-        reader = threading.Thread(target=lambda: lines.extend(heard.stdout or ()), daemon=True)
-        reader.start()
         until(lambda: lines)  # it listens
         subprocess.run(["sh", "-c", ask], check=True, timeout=20)
         until(lambda: any('"state":"done"' in line and '"primes":168' in line for line in lines))
@@ -281,6 +281,8 @@ def test_the_lines_for_other_tools_work_as_they_stand(demo: Demo, rack: Client) 
     finally:
         os.killpg(heard.pid, signal.SIGKILL)
         heard.wait()
+        reader.join(5)
+        heard.stdout.close()
 
 
 # --- a node dies at its work ----------------------------------------------------------------------
