@@ -6,7 +6,8 @@ in the scheduler's memory.
 
     jobs/s        all submitted at once, until the last result is here
     round trip    one at a time, from submit to result
-    master        processor time of the master (of dask: of its scheduler) for each job
+    master        processor time of the master for each job; of dask: of its scheduler and client, which
+                  share a process, so that this one ratio flatters us
     kill -> run   kill -9 of a node: until the last of its jobs runs elsewhere
 
 Run: python bench/work.py [--jobs N] [--kills N]     (pip install '.[bench]' brings dask.distributed)
@@ -82,7 +83,7 @@ def nothing(value: int) -> int:
 
 
 def dasks(jobs: int) -> dict[str, float]:
-    """The same of dask.distributed, with its scheduler in a process of its own."""
+    """The same of dask.distributed, with its workers in processes of their own."""
     from dask.distributed import Client as Dask
     from dask.distributed import LocalCluster
 

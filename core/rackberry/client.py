@@ -6,13 +6,14 @@
     ...     print(future.result(timeout=60))
     {'below': 1000000, 'primes': 78498}
 
-(tests/shell/test_client.py runs this against a live rack.)
+(tests/shell/test_work_commands.py runs this against a live rack.)
 
 Theory of operation: futures are those of `concurrent.futures`, so `as_completed`, `wait` and callbacks
 work; inside asyncio a future can be awaited. One thread owns all that is known: it takes in what the
 link hears, and sends again what nobody answered. Every job travels under an idempotency key, so a
 request that was sent twice, because its answer was lost or the broker restarted, is still one job.
-What the master refuses is an exception with the master's own sentence.
+What the master refuses is an exception with the master's own sentence. What the contract does not
+allow never leaves: no reader would answer it, so it is refused here, and costs its own future only.
 """
 
 import asyncio
@@ -20,13 +21,16 @@ import itertools
 import threading
 from collections.abc import Generator, Iterable, Mapping
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, TypeVar
+
+import msgspec
 
 from rackberry import topics
 from rackberry.clock import SystemClock, new_incarnation, system_random
 from rackberry.config import BrokerSettings, parse_host_port
 from rackberry.loop import Inbox
 from rackberry.messages import (
+    ARGS_BYTES_MAX,
     CancelJob,
     HandlerInfo,
     JobStanding,
@@ -41,7 +45,7 @@ from rackberry.messages import (
 from rackberry.mqtt import Link
 from rackberry.ports import CaughtUp, Cleared, LinkDown, LinkUp, Publish, Received, Refused
 from rackberry.topics import Address
-from rackberry.wire import Stamper
+from rackberry.wire import PAYLOAD_BYTES_MAX, Stamper
 
 __all__ = [
     "Client", "JobCancelledError", "JobError", "JobFailedError", "JobFuture", "NoAnswerError",
@@ -54,6 +58,9 @@ ANSWER_S = 10.0
 FLUSH_S = 1.0
 FINISHED = frozenset({"done", "failed", "cancelled"})
 NOTHING_AHEAD_S = 0.5
+REQUEST_BYTES_MAX = PAYLOAD_BYTES_MAX - 1024  # the rest is for the envelope
+
+RequestT = TypeVar("RequestT", bound=Message)
 
 
 class RackError(Exception):
@@ -69,7 +76,7 @@ class NoAnswerError(RackError, TimeoutError):
 
 
 class RefusedError(RackError, ValueError):
-    """The master refused, in its own words."""
+    """The master refused, in its own words; or it would not have been able to read the request."""
 
 
 class JobError(RackError):
@@ -213,13 +220,17 @@ class Client:
     # --- life -------------------------------------------------------------------------------------
 
     def connect(self, timeout_s: float = CONNECT_S) -> "Client":
-        """Connect, and learn what the rack can do.
+        """Connect, and learn what the rack can do; nothing is done twice.
 
         Raises:
-            NotConnectedError: when that does not happen within `timeout_s` seconds.
+            NotConnectedError: when that does not happen within `timeout_s` seconds, or the client
+                was closed before.
         """
-        self._link.start()
-        self._thread.start()
+        if self._closing:
+            raise self._why_closed()
+        if self._thread.ident is None:
+            self._link.start()
+            self._thread.start()
         if not self._caught_up.wait(timeout_s):
             self.close()
             where = f"{self._settings.host}:{self._settings.port}"
@@ -348,8 +359,19 @@ class Client:
         return f"r{next(self._numbers)}"
 
     def _ask(self, route: topics.Route, request: Submit | CancelJob | Retry) -> Future[Reply]:
+        try:
+            request = as_read(request)
+        except RefusedError as error:
+            refused: Future[Reply] = Future()
+            refused.set_exception(error)
+            return refused
         asked = _Asked(route.at(), request, self._clock.now() + RESEND_S)
         with self._lock:
+            if self._thread.ident is None:
+                asked.future.set_exception(
+                    NotConnectedError("not connected yet: use `with Client(...)`, or connect()")
+                )
+                return asked.future
             if self._closing or self._failure is not None:
                 asked.future.set_exception(self._why_closed())
                 return asked.future
@@ -472,6 +494,32 @@ class Client:
                 asked.due_s = now + RESEND_S
         for asked in due:
             self._link.publish(Publish(asked.address, asked.request))
+
+
+def as_read(request: RequestT) -> RequestT:
+    """The request as its reader will see it: a copy that the caller's later changes do not reach.
+
+    Raises:
+        RefusedError: when the contract does not allow it.
+
+    >>> as_read(Retry(id="r1", client="me", job="No Such"))
+    Traceback (most recent call last):
+    ...
+    rackberry.client.RefusedError: job: expected `str` matching regex '^[a-z0-9][a-z0-9-]{0,62}$'
+    """
+    try:
+        payload = msgspec.json.encode(request)
+        if len(payload) <= REQUEST_BYTES_MAX:
+            return msgspec.json.decode(payload, type=type(request))
+    except msgspec.ValidationError as error:
+        words, _, where = str(error).partition(" - at `$.")
+        named = f"{where.rstrip('`')}: " if where else ""
+        raise RefusedError(f"{named}{words[:1].lower()}{words[1:]}") from None
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise RefusedError(f"not to be written as JSON: {error}") from None
+    raise RefusedError(
+        f"a request of {len(payload)} bytes is too large: arguments may have {ARGS_BYTES_MAX}"
+    )
 
 
 def _fail(future: JobFuture, error: BaseException) -> None:

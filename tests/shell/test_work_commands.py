@@ -132,6 +132,48 @@ def test_what_fails_says_why(rack: Client) -> None:
         too_long.result(20)
 
 
+@pytest.mark.parametrize(
+    ("handler", "args", "options", "said"),
+    [
+        ("Prime Numbers", {}, {}, "handler: expected `str` matching"),
+        ("sleep", {"seconds": object()}, {}, "not to be written as JSON"),
+        ("sleep", {}, {"key": "k" * 121}, "key: expected `str` of length <= 120"),
+        ("sleep", {}, {"priority": 101}, "priority: expected `int` <= 100"),
+        ("sleep", {}, {"after": ["No Such"]}, "after"),
+        ("sleep", {"pad": "x" * 70_000}, {}, "arguments may have 16384"),
+    ],
+    ids=["handler", "object", "key", "priority", "after", "size"],
+)
+def test_what_nobody_could_read_costs_its_own_future_only(
+    rack: Client, handler: str, args: dict[str, Any], options: dict[str, Any], said: str
+) -> None:
+    beside = rack.submit("sleep", seconds=0.2)
+    refused = rack.submit_job(handler, args, **options)
+    assert said in str(refused.exception(10))
+    assert isinstance(refused.exception(), RefusedError)
+    assert refused.accepted.is_set()
+    assert beside.result(20) == {"slept_s": 0.2}
+
+
+def test_arguments_are_those_of_the_moment_of_asking(rack: Client) -> None:
+    args: dict[str, Any] = {"below": 10}
+    futures = []
+    for below in (10, 100):
+        args["below"] = below
+        futures.append(rack.submit_job("primes", args))
+    assert [future.result(20)["primes"] for future in futures] == [4, 25]
+
+
+def test_a_client_says_when_it_is_not_connected(demo: Demo) -> None:
+    client = Client(demo.broker.address)
+    with pytest.raises(NotConnectedError, match="not connected yet"):
+        client.submit("sleep", seconds=0).result(5)
+    with client.connect() as rack:  # once more makes nothing twice
+        assert rack.submit("sleep", seconds=0).result(20) == {"slept_s": 0.0}
+    with pytest.raises(NotConnectedError, match="the client is closed"):
+        client.connect()
+
+
 def test_a_future_cancels_its_job(rack: Client) -> None:
     future = rack.submit("sleep", seconds=60)
     until(future.running)
@@ -206,16 +248,52 @@ def test_submit_reads_a_file_of_arguments(say: Say, tmp_path: Path) -> None:
         (("primes", "below=x"), 2, "below: x is not accepted; it takes a whole number"),
         (("primes", "1000"), 2, "'1000' is no argument; write NAME=VALUE"),
         (("sleep", "--needs", "ssd"), 2, "use label=NAME=VALUE, sensor=NAME or mem=64M"),
+        (("sleep", "--needs", "mem=64X"), 2, "use label=NAME=VALUE, sensor=NAME or mem=64M"),
+        (("sleep", "--needs", "mem=²"), 2, "use label=NAME=VALUE, sensor=NAME or mem=64M"),
+        (("sleep", "--key", "k" * 121), 1, "key: expected `str` of length <= 120"),
+        (("sleep", "--after", "No Such"), 1, "after"),
         (("sleep", "--needs", "label=ssd=yes"), 1, "no node of this rack has label ssd=yes"),
         (("sleep", "--node", "Pi 9"), 2, "node id 'Pi 9' is not allowed"),
     ],
-    ids=["handler", "argument", "value", "pair", "needs", "label", "node"],
+    ids=[
+        "handler",
+        "argument",
+        "value",
+        "pair",
+        "needs",
+        "unit",
+        "digit",
+        "key",
+        "after",
+        "label",
+        "node",
+    ],
 )
 def test_a_mistake_costs_one_sentence(
     say: Say, words: tuple[str, ...], code: int, said: str
 ) -> None:
     got, _, err = say("submit", *words)
     assert (got, said in err) == (code, True), err
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.jsonl", b"\xff\xfe\n", "cannot be read"),
+        ("a.csv", b"\xff\xfe\n1\n", "cannot be read"),
+        ("a.csv", b"", "has no arguments"),
+        ("a.csv", b"below\n10,20\n", "line 2 has more cells than the header: below"),
+        ("a.csv", b"below\n" + b"9\n" * 100_001, "more than 100000 jobs"),
+    ],
+    ids=["lines", "table", "empty", "cells", "many"],
+)
+def test_a_file_that_is_not_understood_submits_nothing(
+    say: Say, tmp_path: Path, name: str, content: bytes, said: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    code, out, err = say("submit", "primes", "--map", str(tmp_path / name))
+    assert (code, out) == (2, "")
+    assert said in err
 
 
 def test_jobs_and_job_say_where_and_why(say: Say) -> None:

@@ -8,7 +8,9 @@ the master has written all of them down.
 
 import csv
 import difflib
+import itertools
 import json
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -35,6 +37,7 @@ ACCEPT_S = 15.0
 COUNT_MAX = 100_000
 LOOK_S = 0.2
 UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
+_MEMORY = re.compile("([0-9]{1,15})([KMG]?)")
 
 
 @click.command()
@@ -109,8 +112,8 @@ def submit(
         raise CommandError(
             f"{clean(str(error))}. Name another with --broker HOST:PORT", UNREACHABLE
         ) from None
-    with_each = list(_arguments(_handler(client, handler), given, map_file)) * count
     try:
+        with_each = _each(_handler(client, handler), given, map_file, count)
         futures = [
             client.submit_job(
                 handler, args, key=_key(key, number, len(with_each)), needs=wanted, **options
@@ -143,9 +146,8 @@ def _needs(given: Sequence[str], nodes: Sequence[str]) -> Needs:
             labels[name] = wanted
         elif kind == "sensor" and value:
             sensors.append(value)
-        elif kind == "mem" and value[:-1].isdigit() | value.isdigit():
-            digits = value.rstrip("KMG")
-            mem_bytes = int(digits) * UNITS.get(value[len(digits) :], 0)
+        elif kind == "mem" and (memory := _MEMORY.fullmatch(value)):
+            mem_bytes = int(memory[1]) * UNITS[memory[2]]
         else:
             raise CommandError(
                 f"--needs {words}: use label=NAME=VALUE, sensor=NAME or mem=64M (K, M, G)", 2
@@ -165,13 +167,29 @@ def _handler(client: "Client", name: str) -> HandlerInfo:
     known = client.handlers()
     if name in known:
         return known[name]
-    client.close()
     near = difflib.get_close_matches(name, known, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     there = ", ".join(sorted(known)) or "none: no node takes work"
     raise CommandError(
         f"no node of this rack has a handler {clean(name)!r}.{hint} There are: {there}"
     )
+
+
+def _each(
+    handler: HandlerInfo, given: Sequence[str], map_file: str | None, count: int
+) -> list[dict[str, Any]]:
+    """The arguments of every job, all read before the first is sent."""
+    try:
+        rows = list(itertools.islice(_arguments(handler, given, map_file), COUNT_MAX + 1))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise CommandError(
+            f"{map_file} cannot be read: {error}; it is UTF-8, an object of JSON a line or a CSV", 2
+        ) from None
+    if not rows:
+        raise CommandError(f"{map_file} has no arguments: write one line for each job", 2)
+    if len(rows) * count > COUNT_MAX:
+        raise CommandError(f"these are more than {COUNT_MAX} jobs; submit them in parts", 2)
+    return rows * count
 
 
 def _arguments(
@@ -224,12 +242,14 @@ def _json_rows(path: Path) -> Iterator[Mapping[str, Any]]:
 
 def _csv_rows(handler: HandlerInfo, path: Path) -> Iterator[Mapping[str, Any]]:
     with path.open(encoding="utf-8", newline="") as lines:
-        for row in csv.DictReader(lines):
-            yield {
-                name: _value(handler, name, text)
-                for name, text in row.items()
-                if name is not None and text
-            }
+        rows = csv.DictReader(lines)
+        for row in rows:
+            if None in row:
+                names = ", ".join(rows.fieldnames or ())
+                raise CommandError(
+                    f"{path}, line {rows.line_num} has more cells than the header: {names}", 2
+                )
+            yield {name: _value(handler, name, text) for name, text in row.items() if text}
 
 
 # --- what came of it ------------------------------------------------------------------------------
