@@ -35,8 +35,7 @@ def test_mosquitto_starts_with_the_file_that_is_installed(tmp_path: Path) -> Non
             assert not [line for line in told if "rror" in line or "eprecat" in line]
             socket.create_connection(("127.0.0.1", port), timeout=5).close()
         finally:
-            broker.terminate()
-            broker.wait(10)
+            broker.kill()  # mosquitto loses a SIGTERM of its first moment, and would be waited for for ever
 
 
 def test_both_services_tell_that_they_are_ready_and_that_they_turn(
