@@ -212,8 +212,9 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def node(self) -> str:
-        """The node of the newest attempt, or nothing."""
-        return self.attempts[-1].node if self.attempts else ""
+        """The node that runs it, or ran it last, or nothing."""
+        live = (given.node for given in reversed(self.attempts) if given.state in LIVE)
+        return next(live, self.attempts[-1].node if self.attempts else "")
 
     def standing(self, progress: float | None = None) -> JobStanding:
         """What is published of it."""
