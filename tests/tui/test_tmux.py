@@ -163,9 +163,18 @@ def terminal(tmp_path: Path) -> Iterator[Callable[..., Tmux]]:
         one.close()
 
 
+def lives(pid: int) -> bool:
+    """Whether a process runs; one that has ended and was not waited for does not."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] != "Z"
+
+
 def gone(pids: list[int], timeout_s: float = 20.0) -> None:
     end_s = time.monotonic() + timeout_s
-    while any(Path(f"/proc/{pid}").exists() for pid in pids):
+    while any(lives(pid) for pid in pids):
         assert time.monotonic() < end_s, pids
         time.sleep(0.05)
 
