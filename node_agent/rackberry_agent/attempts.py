@@ -8,18 +8,23 @@ exclusive work to others. A master that holds this node for dead does not count 
 Tokens fence: of a job, only an attempt with a higher token than any seen before is begun, a `Cancel`
 counts as having seen its token, and a newer attempt ends an older one before it begins.
 
+At most `slots` attempts run at once. Of a handler whose attempts last milliseconds, AHEAD_PER_SLOT more
+are begun ahead for each slot: the runner gives the next to a worker without asking here. They count as
+running from then on.
+
 An attempt that has ended leaves a report in the outbox (`Keep`: on disk first), which is sent again
 until the master has answered. The heartbeat names all that is held, queued, running and finished.
 
 Effects are in order: a `Keep` stands before the publication of what it keeps.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from rackberry import topics
 from rackberry.messages import AttemptReport, Cancel, Outcome, Run, Running, Stage
 from rackberry.ports import Publish
+from rackberry_agent.book import Book
 from rackberry_agent.contact import Contact
 
 ACCEPT_AFTER_S = 0.1  # shorter jobs are not worth saying that they began
@@ -31,6 +36,8 @@ OUTBOX_MAX = 256
 QUEUED_PER_SLOT_MAX = 40  # more than the master ever sends ahead
 LEASE_STEP_S = 0.4
 TOKENS_MAX = 4096  # jobs whose newest token is remembered
+SHORT_S = 0.005
+AHEAD_PER_SLOT = 16  # more than a worker ends while the runner collects its words
 NEVER = float("inf")
 
 
@@ -104,9 +111,10 @@ Event = RunGiven | CancelGiven | MasterHeard | Reconnected | Progressed | Ended 
 
 @dataclass(frozen=True, slots=True)
 class Begin:
-    """Run this attempt."""
+    """Run this attempt; one that is begun `ahead` may wait for a worker that is at another."""
 
     run: Run
+    ahead: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,8 +168,6 @@ class Held:
     incarnation: str
     up_ms: int
     arrived_s: float
-    fresh: bool = False
-    """Known to have been given out just now, by a clock that could be trusted."""
     stage: Stage = "queued"
     began_s: float = NEVER
     progress: float | None = None
@@ -203,11 +209,22 @@ class Attempts:
 
     def __init__(self, spec: WorkSpec, outbox: Iterable[tuple[str, AttemptReport]] = ()) -> None:
         self._spec = spec
-        self._held: dict[tuple[str, int], Held] = {}
-        self._kept = {(job, report.token): Kept(report, due_s=NEVER) for job, report in outbox}
+        self._held: Book[Held] = Book()
+        self._queue: dict[tuple[str, int], Held] = {}
+        """Of what is held, what has not begun."""
+        self._unproven: dict[tuple[str, int], Held] = {}
+        """Of what is queued, what came before ages could be trusted."""
+        self._running = 0
+        self._lengths_s: dict[str, float] = {}
+        """How long attempts of a handler last here, rather too long than too short."""
+        self._kept: Book[Kept] = Book()
         self._tokens: dict[str, int] = {}
-        for job, token in self._kept:
-            self._tokens[job] = max(token, self._tokens.get(job, 0))
+        for job, report in outbox:
+            self._kept.put(job, report.token, Kept(report, due_s=NEVER))
+            self._tokens[job] = max(report.token, self._tokens.get(job, 0))
+        # No report is due before these; what is in the books says exactly when.
+        self._tell_due_s = NEVER
+        self._resend_due_s = NEVER
         self._contact = Contact()
         self._fence_s = 10.0
         self._safe = True
@@ -229,11 +246,12 @@ class Attempts:
                 self._cancel(cancel, now)
             case MasterHeard(incarnation=incarnation, up_ms=up_ms):
                 self._contact.heard(incarnation, up_ms, now)
-                if self._held:
+                if len(self._held):
                     self._tell_lease()
             case Reconnected():
                 for kept in self._kept.values():
                     kept.due_s, kept.wait_s = now, RESEND_S_MIN
+                    self._resend_due_s = now
             case Progressed():
                 self._progress(event, now)
             case Ended():
@@ -247,11 +265,9 @@ class Attempts:
 
     def next_deadline(self) -> float:
         """When a `Tick` is wanted, in monotonic seconds; infinity for never."""
-        due_s = min((kept.due_s for kept in self._kept.values()), default=NEVER)
-        if self._held and not self._fenced_all:
+        due_s = min(self._resend_due_s, self._tell_due_s)
+        if len(self._held) and not self._fenced_all:
             due_s = min(due_s, self._lease_until_s)
-        for held in self._held.values():
-            due_s = min(due_s, held.told_s)
         return due_s
 
     def running(self) -> tuple[Running, ...]:
@@ -260,23 +276,26 @@ class Attempts:
             Running(job=job, token=token, stage=held.stage, progress=held.progress)
             for (job, token), held in self._held.items()
         ]
-        named += [Running(job=job, token=token, stage="finished") for job, token in self._kept]
+        named += [
+            Running(job=job, token=token, stage="finished")
+            for (job, token), _ in self._kept.items()
+        ]
         return tuple(named)[:256]
 
     def current(self, job: str, token: int) -> bool:
         """Whether an attempt may still touch the world: asked by drivers of outputs."""
-        held = self._held.get((job, token))
+        held = self._held.get(job, token)
         return held is not None and held.stage == "running" and held.killed is None
 
     @property
     def at_work(self) -> bool:
         """Whether anything runs."""
-        return any(held.stage == "running" for held in self._held.values())
+        return self._running > 0
 
     @property
     def free_slots(self) -> int:
         """Slots that nothing runs in."""
-        return max(0, self._spec.slots - sum(h.stage == "running" for h in self._held.values()))
+        return max(0, self._spec.slots - self._running)
 
     # --- what the master says ---------------------------------------------------------------------
 
@@ -285,8 +304,8 @@ class Attempts:
         key = (run.job, run.token)
         if key in self._held:
             return  # delivered twice
-        if key in self._kept:
-            self._kept[key].due_s = now
+        if (kept := self._kept.get(*key)) is not None:
+            kept.due_s = self._resend_due_s = now
             return
         age_s = self._contact.age_s(event.incarnation, event.up_ms, now)
         if cause := self._why_not(run, age_s):
@@ -296,10 +315,13 @@ class Attempts:
         self._contact.heard(event.incarnation, event.up_ms, now)
         self._fence_s = run.fence_s
         self._remember(run.job, run.token)
-        for (job, token), held in list(self._held.items()):
-            if job == run.job:
-                self._end(token, held, "cancelled", f"attempt {run.token} takes its place", now)
-        self._held[key] = Held(run, event.incarnation, event.up_ms, now, fresh=fresh)
+        for token, older in self._held.of(run.job):
+            self._end(token, older, "cancelled", f"attempt {run.token} takes its place", now)
+        held = Held(run, event.incarnation, event.up_ms, now)
+        self._held.put(*key, held)
+        self._queue[key] = held
+        if not fresh:
+            self._unproven[key] = held
         self._safe = False
         self._tell_lease()
 
@@ -340,33 +362,36 @@ class Attempts:
 
     def _cancel(self, cancel: Cancel, now: float) -> None:
         if cancel.why == "recalled":
-            held = self._held.get((cancel.job, cancel.token))
+            held = self._held.get(cancel.job, cancel.token)
             if held is not None and held.stage == "queued":
                 self._end(cancel.token, held, "cancelled", "recalled before it began", now)
             return
         if cancel.why != "refused":  # what was refused was perhaps never given out
             self._remember(cancel.job, cancel.token)
-        for key in [k for k in self._kept if k[0] == cancel.job and k[1] <= cancel.token]:
-            del self._kept[key]
-            self._out.append(Discard(*key))
-        for (job, token), held in list(self._held.items()):
-            if job == cancel.job and token <= cancel.token:
+        for token, _ in self._kept.of(cancel.job):
+            if token <= cancel.token:
+                self._kept.pop(cancel.job, token)
+                self._out.append(Discard(cancel.job, token))
+        for token, held in self._held.of(cancel.job):
+            if token <= cancel.token:
                 self._end(token, held, "cancelled", cancel.words or cancel.why, now)
 
     # --- what the runner says ---------------------------------------------------------------------
 
     def _progress(self, event: Progressed, now: float) -> None:
-        held = self._held.get((event.job, event.token))
+        held = self._held.get(event.job, event.token)
         if held is not None and held.stage == "running":
             held.progress = min(1.0, max(0.0, event.progress))
             if held.told_s == NEVER:
-                held.told_s = now + PROGRESS_INTERVAL_S
+                self._tell_at(held, now + PROGRESS_INTERVAL_S)
 
     def _ended(self, event: Ended, now: float) -> None:
-        held = self._held.pop((event.job, event.token), None)
+        held = self._held.pop(event.job, event.token)
         if held is None:
             return
+        self._running -= held.stage == "running"
         report = event.report
+        self._learn(held.run.handler, report)
         if held.killed is not None and report.outcome != "done":
             outcome, words = held.killed
             report = AttemptReport(
@@ -382,7 +407,8 @@ class Attempts:
         self._keep(event.job, report, now)
 
     def _keep(self, job: str, report: AttemptReport, now: float) -> None:
-        self._kept[job, report.token] = Kept(report, due_s=now + RESEND_S_MIN)
+        self._kept.put(job, report.token, Kept(report, due_s=now + RESEND_S_MIN))
+        self._resend_due_s = min(self._resend_due_s, now + RESEND_S_MIN)
         self._out.append(Keep(job, report))
         self._report(report)
 
@@ -394,7 +420,7 @@ class Attempts:
     def _end(self, token: int, held: Held, outcome: Outcome, words: str, now: float) -> None:
         job = held.run.job
         if held.stage == "queued":
-            del self._held[job, token]
+            self._drop_queued(job, token)
             report = AttemptReport(
                 job=job,
                 token=token,
@@ -409,8 +435,13 @@ class Attempts:
             held.told_s = NEVER
             self._out.append(Kill(job, token, outcome, words))
 
+    def _drop_queued(self, job: str, token: int) -> None:
+        self._held.pop(job, token)
+        del self._queue[job, token]
+        self._unproven.pop((job, token), None)
+
     def _stop_all(self, now: float, outcome: Outcome, words: str) -> None:
-        for (_, token), held in list(self._held.items()):
+        for (_, token), held in self._held.items():
             self._end(token, held, outcome, words, now)
         if not self._safe:
             self._safe = True
@@ -434,9 +465,19 @@ class Attempts:
     # --- time -------------------------------------------------------------------------------------
 
     def _by_time(self, now: float) -> None:
-        if self._held and now >= self._lease_until_s and not self._fenced_all:
+        if len(self._held) and now >= self._lease_until_s and not self._fenced_all:
             words = f"the master was not heard of for {self._fence_s:.0f} s"
             self._stop_all(now, "fenced", words)
+        if now >= self._tell_due_s:
+            self._tell_progress(now)
+        if now >= self._resend_due_s:
+            self._resend(now)
+
+    def _tell_at(self, held: Held, due_s: float) -> None:
+        held.told_s = due_s
+        self._tell_due_s = min(self._tell_due_s, due_s)
+
+    def _tell_progress(self, now: float) -> None:
         for (job, token), held in self._held.items():
             if now >= held.told_s:
                 first = held.progress is None
@@ -448,34 +489,57 @@ class Attempts:
                 )
                 held.told_s = NEVER
                 self._report(report)
+        self._tell_due_s = min((held.told_s for held in self._held.values()), default=NEVER)
+
+    def _resend(self, now: float) -> None:
         for kept in self._kept.values():
             if now >= kept.due_s:
                 kept.due_s = now + kept.wait_s
                 kept.wait_s = min(kept.wait_s * 2, RESEND_S_MAX)
                 self._report(kept.report)
+        self._resend_due_s = min((kept.due_s for kept in self._kept.values()), default=NEVER)
+
+    # --- beginning --------------------------------------------------------------------------------
 
     def _begin_next(self, now: float) -> None:
-        if self._stopping or not self._contact.settled:
+        if self._stopping or not self._queue or not self._contact.settled:
             return
-        for held in self._queued():
-            if not held.fresh and (stale := self._why_stale(held)):
-                del self._held[held.run.job, held.run.token]
+        if self._unproven:
+            self._prove()
+        begun = []
+        for key, held in self._queue.items():
+            ahead = self._running >= self._spec.slots
+            if ahead and not self._may_begin_ahead(held.run):
+                break
+            if any(other.stage == "running" for _, other in self._held.of(held.run.job)):
+                continue  # it is being ended
+            held.stage = "running"
+            held.began_s = now
+            self._running += 1
+            self._tell_at(held, now + ACCEPT_AFTER_S)
+            self._out.append(Begin(held.run, ahead))
+            begun.append(key)
+        for key in begun:
+            del self._queue[key]
+
+    def _may_begin_ahead(self, run: Run) -> bool:
+        short = self._lengths_s.get(run.handler, NEVER) < SHORT_S
+        room = self._running < self._spec.slots * (1 + AHEAD_PER_SLOT)
+        return short and room and run.on_loss == "rerun"
+
+    def _learn(self, handler: str, report: AttemptReport) -> None:
+        """Long ones count at once, short ones little by little."""
+        if report.ran_s is not None and report.outcome not in {"cancelled", "fenced"}:
+            known_s = self._lengths_s.get(handler, 0.0)
+            self._lengths_s[handler] = max(report.ran_s, known_s + (report.ran_s - known_s) / 8)
+
+    def _prove(self) -> None:
+        """Ages can be trusted now: those of what came before are looked at."""
+        for (job, token), held in list(self._unproven.items()):
+            if stale := self._why_stale(held):
+                self._drop_queued(job, token)
                 self._refuse(held.run, "stale-run", stale)
-            else:
-                held.fresh = True
-        free = self.free_slots
-        for held in self._queued() if free else ():
-            if not any(
-                other.stage == "running" and other.run.job == held.run.job
-                for other in self._held.values()
-            ):
-                held.stage = "running"
-                held.began_s = now
-                held.told_s = now + ACCEPT_AFTER_S
-                self._out.append(Begin(held.run))
-                free -= 1
-                if not free:
-                    return
+        self._unproven.clear()
 
     def _why_stale(self, held: Held) -> str:
         """Why a run that came before ages could be trusted is not to be begun, or nothing."""
@@ -484,6 +548,3 @@ class Attempts:
             return "another master decides now, and how old this run is cannot be told"
         age_s = self._contact.age_s(held.incarnation, held.up_ms, held.arrived_s)
         return f"it came {age_s:.0f} s after it was sent" if age_s > STALE_RUN_S else ""
-
-    def _queued(self) -> Iterator[Held]:
-        return iter([held for held in self._held.values() if held.stage == "queued"])

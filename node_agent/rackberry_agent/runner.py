@@ -4,6 +4,11 @@ Theory of operation: one thread owns the workers. It waits for their words, for 
 orders (`begin`, `kill`, `lease_until`), which any thread may give. It reports `Progressed` and `Ended`;
 `Ended` means that no process of the attempt is left, so the next attempt may touch what this one touched.
 
+Attempts that are known to be short are given to a worker ahead (`begin(run, ahead=True)`): it finds the
+next without waiting for us. While it has some, what it says is collected for COLLECT_S, so that the agent
+wakes once for many. What a worker has not taken is taken back when it is held up, or gone, and goes to
+another.
+
 An attempt is ended in three steps: SIGTERM to the group, after GRACE_S SIGKILL to everything that stems
 from the worker, and then a look for orphans, which fall to the agent because it is a subreaper. A fence
 skips the first step. Four times a second the attempts that are at it for longer are watched: time limit,
@@ -23,6 +28,7 @@ import socket
 import subprocess
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,15 +49,16 @@ from rackberry_agent.processes import (
     orphans,
     reap,
 )
-from rackberry_agent.worker import Answer, Setup, Task, Word
+from rackberry_agent.worker import TASK_BYTES_MAX, Answer, Setup, Task, Word, scratch_of
 
 log = logging.getLogger(__name__)
 
 WATCH_S = 0.25
 GRACE_S = 1.0
 WORDS_BYTES_MAX = 1 << 20
+COLLECT_S = 0.004
+AHEAD_MAX = 32  # attempts that one worker holds
 NEVER = float("inf")
-ATTEMPTS_A_WORKER_MAX = 1000  # then a fresh one: what leaks, leaks no further
 
 Tell = Callable[[Progressed | Ended], None]
 Services = Callable[[str, dict[str, Any], str, int], Any]
@@ -62,7 +69,7 @@ class RunnerRules:
     """Limits of this node.
 
     Attributes:
-        scratch: directory below which each attempt has one of its own; emptied at the start.
+        scratch: directory below which each worker has one of its own; emptied at the start.
         slots: workers kept warm.
         nice: of workers; the agent's own heartbeat must always come first.
         mem_max_bytes: of an attempt that brings no limit of its own.
@@ -85,15 +92,26 @@ class Worker:
 
     process: subprocess.Popen[bytes]
     control: socket.socket
+    tasks: socket.socket
+    untaken: socket.socket
+    """The worker's own end of `tasks`: what is read here it has not taken."""
     output: int
-    run: Run | None = None
+    runs: deque[Run] = field(default_factory=deque)
+    """What it was given, in order; it is at the first."""
     began_s: float = 0.0
     unread: bytes = b""
     tail: bytes = b""
-    attempts: int = 0
+    """What it printed last."""
+    tails: deque[bytes] = field(default_factory=deque)
+    """Of attempts whose end we have not read."""
     verdict: tuple[Outcome, str] | None = None
     kill_s: float = float("inf")
     retired: bool = field(default=False)
+
+    @property
+    def run(self) -> Run | None:
+        """What it is at."""
+        return self.runs[0] if self.runs else None
 
 
 def tail_text(printed: bytes) -> str:
@@ -132,6 +150,13 @@ class Runner:
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._wake_read, selectors.EVENT_READ)
         self._workers: list[Worker] = []
+        self._waiting: deque[Run] = deque()
+        """Begun ahead, and with no worker now."""
+        self._woken = False
+        self._urgent = threading.Event()
+        """Somebody wants an end, not a beginning."""
+        self._mark = os.urandom(8).hex()
+        """Separates what one attempt printed from what the next does."""
         self._watch_due_s = 0.0
         self._sentinel: subprocess.Popen[bytes] | None = None
         self._lease_s = NEVER
@@ -147,9 +172,12 @@ class Runner:
         """Begin, with warm workers."""
         self._thread.start()
 
-    def begin(self, run: Run) -> None:
-        """Run an attempt; `Ended` follows in any case."""
-        self._order("begin", run)
+    def begin(self, run: Run, *, ahead: bool = False) -> None:
+        """Run an attempt; `Ended` follows in any case.
+
+        `ahead`: it is short, and may wait for a worker that is at another.
+        """
+        self._order("ahead" if ahead else "begin", run)
 
     def kill(self, job: str, token: int, outcome: Outcome, words: str) -> None:
         """End an attempt; `Ended` follows if it was running."""
@@ -166,6 +194,11 @@ class Runner:
 
     def _order(self, what: str, value: Any) -> None:
         self._orders.put((what, value))
+        if what in {"kill", "stop"}:
+            self._urgent.set()
+        if self._woken:
+            return  # and has not looked yet
+        self._woken = True
         with contextlib.suppress(BlockingIOError):  # a full pipe wakes as well
             os.write(self._wake_write, b"x")
 
@@ -195,14 +228,20 @@ class Runner:
         ready = self._selector.select(wait_s)
         if not ready and not busy:
             self._tell_sentinel(NEVER)  # not after each attempt: the next one is often near
+        if any(len(worker.runs) > 1 for worker in self._workers):
+            self._urgent.wait(COLLECT_S)
+            ready = self._selector.select(0)
         for key, _ in ready:
             if key.fd == self._wake_read:
                 os.read(self._wake_read, 4096)
+                self._woken = False
             elif key.data in self._workers:
                 self._on_ready(key.data, key.fd)
+        self._urgent.clear()
         while not self._orders.empty():
             what, value = self._orders.get()
             self._obey(what, value)
+        self._give_waiting()
         if self._clock.now() >= self._watch_due_s:
             self._watch_due_s = self._clock.now() + WATCH_S
             for worker in list(self._workers):
@@ -212,11 +251,10 @@ class Runner:
     def _obey(self, what: str, value: Any) -> None:
         if what == "begin":
             self._begin(value)
+        elif what == "ahead":
+            self._waiting.append(value)
         elif what == "kill":
-            job, token, outcome, words = value
-            for worker in self._workers:
-                if worker.run is not None and (worker.run.job, worker.run.token) == (job, token):
-                    self._condemn(worker, outcome, words)
+            self._end(*value)
         elif what == "lease":
             self._lease_s = value
             if any(worker.run is not None for worker in self._workers):
@@ -228,27 +266,34 @@ class Runner:
 
     def _spawn(self) -> Worker:
         ours, theirs = socket.socketpair()
+        tasks, untaken = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        tasks.setblocking(False)
         read, write = os.pipe()
         os.set_blocking(read, False)
         process = subprocess.Popen(
-            [sys.executable, "-m", "rackberry_agent.worker", str(theirs.fileno())],
+            [
+                *(sys.executable, "-m", "rackberry_agent.worker"),
+                *(str(theirs.fileno()), str(untaken.fileno())),
+            ],
             stdin=subprocess.DEVNULL,
             stdout=write,
             stderr=write,
-            pass_fds=(theirs.fileno(),),
+            pass_fds=(theirs.fileno(), untaken.fileno()),
             start_new_session=True,
             cwd="/",
             env={**os.environ, MARK: "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         )
         theirs.close()
         os.close(write)
-        worker = Worker(process, ours, read)
+        worker = Worker(process, ours, tasks, untaken, read)
         self._workers.append(worker)
         self._selector.register(ours, selectors.EVENT_READ, worker)
         self._selector.register(read, selectors.EVENT_READ, worker)
         self._say_sentinel(f"group {process.pid}")
         rules = self._rules
-        setup = Setup(policy=rules.policy, scratch=str(rules.scratch), nice=rules.nice)
+        setup = Setup(
+            policy=rules.policy, scratch=str(rules.scratch), nice=rules.nice, mark=self._mark
+        )
         self._send(worker, setup)
         return worker
 
@@ -259,21 +304,62 @@ class Runner:
     def _begin(self, run: Run) -> None:
         free = (w for w in self._workers if w.run is None and not w.retired)
         worker = next(free, None) or self._spawn()
-        worker.run, worker.began_s, worker.tail = run, self._clock.now(), b""
-        worker.verdict, worker.kill_s = None, float("inf")
-        worker.attempts += 1
-        limit = run.mem_max_bytes or self._rules.mem_max_bytes
+        if not self._give(worker, run):
+            self._waiting.appendleft(run)
+
+    def _give(self, worker: Worker, run: Run) -> bool:
+        """Give a worker one more attempt; False when its socket holds no more."""
         task = Task(
             job=run.job,
             token=run.token,
             handler=run.handler,
             args=run.args,
-            mem_max_bytes=limit,
+            mem_max_bytes=run.mem_max_bytes or self._rules.mem_max_bytes,
             file_max_bytes=self._rules.scratch_max_bytes,
         )
         if self._told_s != self._lease_s:
             self._tell_sentinel(self._lease_s)
-        self._send(worker, task)
+        try:
+            worker.tasks.send(msgspec.json.encode(task))
+        except BlockingIOError:
+            return False
+        except OSError:
+            pass  # it is dead, and its end of the socket says so next
+        worker.runs.append(run)
+        if len(worker.runs) == 1:
+            self._started(worker)
+        return True
+
+    def _started(self, worker: Worker) -> None:
+        """The worker is at another attempt from now on."""
+        worker.began_s = self._clock.now()
+        worker.verdict, worker.kill_s = None, NEVER
+
+    def _give_waiting(self) -> None:
+        """Give what may wait for a worker to those that have least."""
+        while self._waiting:
+            held_up_s = self._clock.now() - WATCH_S
+            able = [
+                w
+                for w in self._workers
+                if not w.retired and len(w.runs) < AHEAD_MAX
+                if not w.runs or w.began_s > held_up_s
+            ]
+            if not able and any(not worker.retired for worker in self._workers):
+                return
+            worker = min(able, key=lambda w: len(w.runs)) if able else self._spawn()
+            if not self._give(worker, self._waiting[0]):
+                return
+            self._waiting.popleft()
+
+    def _take_back(self, worker: Worker) -> list[Run]:
+        """What a worker was given and has not taken."""
+        count = 0
+        with contextlib.suppress(OSError):
+            while worker.untaken.recv(TASK_BYTES_MAX, socket.MSG_DONTWAIT):
+                count += 1
+        back = [worker.runs.pop() for _ in range(count)]
+        return back[::-1]
 
     def _on_ready(self, worker: Worker, descriptor: int) -> None:
         if descriptor == worker.output:
@@ -301,7 +387,18 @@ class Runner:
             if not data:
                 with contextlib.suppress(KeyError):
                     self._selector.unregister(worker.output)
-            worker.tail = (worker.tail + data)[-4 * TAIL_BYTES_MAX :]
+            *ended, last = (worker.tail + data).split(self._mark.encode())
+            worker.tails.extend(printed[-4 * TAIL_BYTES_MAX :] for printed in ended)
+            worker.tail = last[-4 * TAIL_BYTES_MAX :]
+
+    def _printed(self, worker: Worker) -> str:
+        """The end of what the attempt printed that is ending."""
+        if not worker.tails:
+            self._drain(worker)
+        if worker.tails:
+            return tail_text(worker.tails.popleft())
+        printed, worker.tail = worker.tail, b""  # it was killed, or has closed its output
+        return tail_text(printed)
 
     def _on_word(self, worker: Worker, word: Word) -> None:
         run = worker.run
@@ -318,13 +415,14 @@ class Runner:
             except ValueError as error:
                 self._send(worker, Answer(error=str(error) or "refused"))
         elif word.kind == "end":
-            self._drain(worker)
+            if (word.job, word.token) != (run.job, run.token):
+                self._condemn(worker, "crashed", "its worker spoke of another attempt")
+                return
             self._finish(worker, run, word)
 
     def _finish(self, worker: Worker, run: Run, word: Word) -> None:
         outcome: Outcome = msgspec.convert(word.outcome, Outcome)
-        worn = worker.attempts >= ATTEMPTS_A_WORKER_MAX
-        retire = word.soiled or worn or worker.verdict is not None
+        retire = word.soiled or worker.verdict is not None
         result = msgspec.json.decode(bytes(word.result))
         error = word.error
         if worker.verdict is not None and outcome != "done":
@@ -336,17 +434,43 @@ class Runner:
             outcome=outcome,
             result=result,
             error=error,
-            tail=tail_text(worker.tail),
+            tail=self._printed(worker),
             ran_s=word.ran_s,
             mem_peak_bytes=word.mem_peak_bytes,
         )
-        worker.run = None
+        worker.runs.popleft()
         if retire:
             self._bury(worker)
             self._spawn()
+        elif worker.runs:
+            self._started(worker)
         self._tell(Ended(run.job, run.token, report))
 
     # --- ends -------------------------------------------------------------------------------------
+
+    def _end(self, job: str, token: int, outcome: Outcome, words: str) -> None:
+        """Somebody wants this attempt ended; nothing to do if it is over."""
+        for worker in list(self._workers):
+            if not any((run.job, run.token) == (job, token) for run in worker.runs):
+                continue
+            self._waiting.extend(self._take_back(worker))
+            run = worker.run
+            if run is not None and (run.job, run.token) == (job, token):
+                self._condemn(worker, outcome, words)
+        for run in [r for r in self._waiting if (r.job, r.token) == (job, token)]:
+            self._waiting.remove(run)
+            self._not_begun(run, outcome, words)
+
+    def _not_begun(self, run: Run, outcome: Outcome, words: str) -> None:
+        report = AttemptReport(
+            job=run.job,
+            token=run.token,
+            stage="finished",
+            outcome=outcome,
+            error=words[:500],
+            ran_s=0.0,
+        )
+        self._tell(Ended(run.job, run.token, report))
 
     def _condemn(self, worker: Worker, outcome: Outcome, words: str) -> None:
         if worker.verdict is not None:
@@ -370,8 +494,9 @@ class Runner:
 
     def _dead(self, worker: Worker) -> None:
         """The worker is gone, or has closed its socket, which is as bad."""
-        run = worker.run
-        self._drain(worker)
+        self._waiting.extend(self._take_back(worker))
+        run = worker.runs.popleft() if worker.runs else None
+        printed = self._printed(worker)
         self._bury(worker)
         if not self._stopping and len(self._workers) < self._rules.slots:
             self._spawn()
@@ -379,22 +504,25 @@ class Runner:
             return
         code = worker.process.returncode
         outcome, words = worker.verdict or ("crashed", _death_words(code))
-        shutil.rmtree(self._rules.scratch / f"{run.job}.{run.token}", ignore_errors=True)
         report = AttemptReport(
             job=run.job,
             token=run.token,
             stage="finished",
             outcome=outcome,
             error=words[:500],
-            tail=tail_text(worker.tail),
+            tail=printed,
             ran_s=self._clock.now() - worker.began_s,
         )
         self._tell(Ended(run.job, run.token, report))
 
     def _bury(self, worker: Worker) -> None:
-        """Nothing of the worker is left after this."""
+        """Nothing of the worker is left after this, and what it was not charged with goes to another."""
+        back = self._take_back(worker)
+        self._waiting.extend((*worker.runs, *back))
+        worker.runs.clear()
         self._kill(worker)
         worker.process.wait()
+        shutil.rmtree(self._scratch_of(worker), ignore_errors=True)
         self._say_sentinel(f"gone {worker.process.pid}")
         known = {given.process.pid for given in self._workers}
         if self._sentinel is not None:
@@ -408,7 +536,8 @@ class Runner:
         for given in (worker.control, worker.output):
             with contextlib.suppress(KeyError, ValueError):
                 self._selector.unregister(given)
-        worker.control.close()
+        for end in (worker.control, worker.tasks, worker.untaken):
+            end.close()
         os.close(worker.output)
         self._workers.remove(worker)
 
@@ -416,6 +545,8 @@ class Runner:
         for worker in list(self._workers):
             worker.verdict = worker.verdict or ("cancelled", "the agent is ending")
             self._dead(worker)
+        for run in self._waiting:
+            self._not_begun(run, "cancelled", "the agent is ending")
         if self._sentinel is not None and self._sentinel.stdin is not None:
             self._sentinel.stdin.close()
             self._sentinel.wait()
@@ -442,6 +573,10 @@ class Runner:
             self._condemn(worker, "failed", words)
             self._kill(worker)  # a fork bomb gets no grace
             return
+        if len(worker.runs) > 1:  # not so short after all: what is behind it need not wait for it
+            self._waiting.extend(self._take_back(worker))
+            if worker.run is not run:
+                return  # it has not even taken that one
         limit = run.mem_max_bytes or self._rules.mem_max_bytes
         used = sum(map(memory_bytes, pids[1:]))  # its own is held by RLIMIT_AS
         if used > limit:
@@ -449,7 +584,7 @@ class Runner:
             self._condemn(worker, "memory", words)
             self._kill(worker)
             return
-        size = _size_bytes(self._rules.scratch / f"{run.job}.{run.token}")
+        size = _size_bytes(self._scratch_of(worker))
         if size > self._rules.scratch_max_bytes:
             words = (
                 f"it wrote {size // 2**20} MiB to its scratch directory, accepted are "
@@ -457,6 +592,9 @@ class Runner:
             )
             self._condemn(worker, "failed", words)
             self._kill(worker)
+
+    def _scratch_of(self, worker: Worker) -> Path:
+        return scratch_of(self._rules.scratch, worker.process.pid)
 
     # --- the sentinel -----------------------------------------------------------------------------
 

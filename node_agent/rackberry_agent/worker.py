@@ -1,9 +1,14 @@
 """A warm process that runs handlers, one attempt after the other, at the mercy of the runner.
 
-Theory of operation: the worker reads one JSON line for each attempt from its control socket, runs the
-handler in its main thread with the limits of that attempt, and answers with one line. Starting Python
-costs a second on a Pi 1; staying warm costs some memory. After each attempt it kills whatever the handler
-left behind, and says so: the runner then starts a fresh worker.
+Theory of operation: the worker takes one task after the other from a socket that keeps them apart
+(SOCK_SEQPACKET), runs its handler in the main thread with the limits of that attempt, and says on its
+control socket, in one JSON line, how it ended. What it has not taken yet the runner can take back.
+Starting Python costs a second on a Pi 1; staying warm costs some memory. After each attempt the worker
+kills whatever the handler left behind; if there was any, or it is worn, it takes no more tasks, says so,
+and the runner starts a fresh one.
+
+All attempts of a worker share one scratch directory, which is empty when each of them begins: to make
+and remove one for each costs more than a short job.
 
 What keeps a handler in bounds is the kernel: address space (RLIMIT_AS), file size (RLIMIT_FSIZE), no core
 dumps, and from outside the runner's watch and the sentinel's fence.
@@ -26,10 +31,13 @@ import msgspec
 from rackberry.clock import SystemClock
 from rackberry.messages import RESULT_BYTES_MAX
 from rackberry_agent.handlers import Policy, Refused, load_handlers
-from rackberry_agent.processes import become_subreaper, kill_below
+from rackberry_agent.processes import become_subreaper, is_childless, kill_below
 
 PROGRESS_INTERVAL_S = 0.2
 LINE_BYTES_MAX = 1 << 20
+TASK_BYTES_MAX = 1 << 18
+PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+ATTEMPTS_MAX = 1000  # then a fresh worker: what leaks, leaks no further
 
 
 class Setup(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,6 +46,8 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     policy: Policy
     scratch: str
     nice: int
+    mark: str
+    """Printed between one attempt's output and the next's."""
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,6 +68,8 @@ class Word(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     progress: float = 0.0
     verb: str = ""
     what: dict[str, Any] = {}
+    job: str = ""
+    token: int = 0
     outcome: str = ""
     result: msgspec.Raw = msgspec.Raw(b"null")
     error: str = ""
@@ -119,10 +131,38 @@ class WorkerContext:
         return answer.value
 
 
-def main(descriptor: int) -> None:
-    """Run attempts until the control socket is closed."""
+class Scratch:
+    """The directory that attempts write to, empty at the beginning of each.
+
+    Args:
+        path: is made; nobody else uses it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.path.mkdir(parents=True, exist_ok=True)
+
+    def enter(self) -> None:
+        """Make it the working directory, wherever the last attempt went."""
+        os.chdir(self.path)
+
+    def clear(self) -> None:
+        """Remove what an attempt left, or the directory's own absence."""
+        try:
+            if not os.listdir(self.path):
+                return
+        except OSError:
+            pass
+        os.chdir("/")
+        shutil.rmtree(self.path, ignore_errors=True)
+        self.path.mkdir(parents=True, exist_ok=True)
+
+
+def main(control: int, tasks: int) -> None:
+    """Run attempts until the runner has closed its end."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the agent
-    channel = Channel(descriptor)
+    channel = Channel(control)
+    given = socket.socket(fileno=tasks)
     setup = msgspec.json.decode(channel.read(), type=Setup)
     with contextlib.suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, 0, setup.nice)  # not relative to the agent's own
@@ -131,35 +171,49 @@ def main(descriptor: int) -> None:
     logging.disable()  # the agent has logged which handlers are broken; here it would be output of a job
     handlers = load_handlers(setup.policy)
     logging.disable(logging.NOTSET)
+    scratch = Scratch(scratch_of(Path(setup.scratch), os.getpid()))
+    clock = SystemClock()
+    decode = msgspec.json.Decoder(Task).decode
     channel.say(Word(kind="ready"))
-    while line := channel.read():
-        task = msgspec.json.decode(line, type=Task)
-        scratch = Path(setup.scratch) / f"{task.job}.{task.token}"
-        scratch.mkdir(parents=True, exist_ok=True)
-        os.chdir(scratch)
-        clock = SystemClock()
+    output, mark = os.dup(1), setup.mark.encode()
+    attempts = 0
+    while packet := given.recv(TASK_BYTES_MAX):
+        task = decode(packet)
+        attempts += 1
+        scratch.enter()
         began_s = clock.now()
         with limits(task):
-            context = WorkerContext(channel, task, scratch, setup.policy)
+            context = WorkerContext(channel, task, scratch.path, setup.policy)
             outcome, result, error = run(handlers, task, context)
         ran_s = clock.now() - began_s
         with contextlib.suppress(OSError, ValueError):
             sys.stdout.flush()
             sys.stderr.flush()
-        left = kill_below(os.getpid())
-        os.chdir("/")
-        shutil.rmtree(scratch, ignore_errors=True)
+        left = 0 if is_childless() else kill_below(os.getpid())
+        scratch.clear()
+        os.write(output, mark)
+        soiled = left > 0 or outcome == "memory" or attempts >= ATTEMPTS_MAX
         channel.say(
             Word(
                 kind="end",
+                job=task.job,
+                token=task.token,
                 outcome=outcome,
                 result=msgspec.Raw(result),
                 error=error[:500],
                 ran_s=ran_s,
                 mem_peak_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-                soiled=left > 0 or outcome == "memory",
+                soiled=soiled,
             )
         )
+        if soiled:  # what it was given ahead is the runner's to give to another
+            channel.read()
+            return
+
+
+def scratch_of(directory: Path, pid: int) -> Path:
+    """Where the attempts of a worker write."""
+    return directory / f"worker-{pid}"
 
 
 @contextlib.contextmanager
@@ -167,7 +221,8 @@ def limits(task: Task) -> Any:
     """The kernel's limits for one attempt; taken back afterwards."""
     kinds = {resource.RLIMIT_FSIZE: task.file_max_bytes}
     if task.mem_max_bytes is not None:
-        size = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+        with open("/proc/self/statm", "rb", buffering=0) as statm:
+            size = int(statm.read(64).split()[0]) * PAGE_BYTES
         kinds[resource.RLIMIT_AS] = size + task.mem_max_bytes
     before = {kind: resource.getrlimit(kind) for kind in kinds}
     for kind, soft in kinds.items():
@@ -202,4 +257,4 @@ def run(handlers: Any, task: Task, context: WorkerContext) -> tuple[str, bytes, 
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(int(sys.argv[1]), int(sys.argv[2]))

@@ -109,9 +109,9 @@ class Workshop:
     def carry_out(self, effect: attempts.Effect) -> None:
         """Do what the core asks; publishing is not our concern."""
         match effect:
-            case attempts.Begin(run=run):
+            case attempts.Begin(run=run, ahead=ahead):
                 self._at_work.add((run.job, run.token))
-                self._started().begin(run)
+                self._started().begin(run, ahead=ahead)
             case attempts.Kill(job=job, token=token, outcome=outcome, words=words):
                 self._started().kill(job, token, outcome, words)
             case attempts.Keep(job=job, report=report):

@@ -90,6 +90,17 @@ def big(args, context):
 def odd(args, context):
     return object()
 
+def litter(args, context):
+    os.makedirs("deep/er")
+    open("deep/er/file", "w").write("x")
+    if args.get("all"):
+        import shutil
+        shutil.rmtree(context.scratch)
+
+def say(args, context):
+    print(args["words"], flush=True)
+    return args["words"]
+
 def where(args, context):
     return [os.getpid(), os.getcwd(), os.listdir("."), os.nice(0)]
 
@@ -97,11 +108,12 @@ for name, run in list(globals().items()):
     if callable(run) and getattr(run, "__module__", "") == __name__ and not isinstance(run, type):
         globals()[name.upper()] = Handler(HandlerInfo(name=name.replace("_", "-")), run)
 '''
-NAMES = "daemon stubborn greedy greedy_children bomb filler many_files suicide leaver talker big odd where"
+NAMES = "daemon stubborn greedy greedy_children bomb filler many_files suicide leaver talker big odd where litter say"
 
 
 class Bench:
     def __init__(self, directory: Path, **rules: Any) -> None:
+        self.directory = directory
         self.events: queue.Queue[Progressed | Ended] = queue.Queue()
         self.asked: list[tuple[str, dict[str, Any]]] = []
         self.token = 0
@@ -118,7 +130,12 @@ class Bench:
         raise ValueError(f"there is no sensor {what.get('sensor')!r}; there are: desk")
 
     def begin(
-        self, handler: str, limit_s: float = 20.0, mem: int | None = None, **args: Any
+        self,
+        handler: str,
+        limit_s: float = 20.0,
+        mem: int | None = None,
+        ahead: bool = False,
+        **args: Any,
     ) -> Run:
         self.token += 1
         run = Run(
@@ -130,8 +147,18 @@ class Bench:
             limit_s=limit_s,
             mem_max_bytes=mem,
         )
-        self.runner.begin(run)
+        self.runner.begin(run, ahead=ahead)
         return run
+
+    def all_ended(self, count: int) -> dict[int, AttemptReport]:
+        """The reports of so many attempts, by token; each ends once."""
+        reports: dict[int, AttemptReport] = {}
+        while len(reports) < count:
+            event = self.events.get(timeout=30.0)
+            if isinstance(event, Ended):
+                assert event.token not in reports
+                reports[event.token] = event.report
+        return reports
 
     def ended(self, timeout_s: float = 30.0) -> AttemptReport:
         deadline_s = time.monotonic() + timeout_s
@@ -209,12 +236,65 @@ def test_built_in_handlers_give_results(bench: Bench) -> None:
 
 
 def test_workers_stay_warm_and_each_attempt_has_a_clean_directory(bench: Bench) -> None:
-    first, second = bench.run("where").result, bench.run("where").result
-    assert first[0] == second[0]
-    assert first[1] != second[1]
-    assert second[2] == []
-    assert second[3] == 10
-    assert not Path(second[1]).exists()
+    first = bench.run("where").result
+    for how in ({}, {"all": True}):
+        assert bench.run("litter", **how).outcome == "done"
+        pid, directory, files, nice = bench.run("where").result
+        assert (pid, files, nice) == (first[0], [], 10)
+        assert Path(directory).parent == bench.directory / "scratch"
+
+
+def test_attempts_given_ahead_run_once_and_keep_their_own_words(nasty: Path) -> None:
+    bench = Bench(nasty, slots=2)
+    tokens = {bench.begin("say", ahead=True, words=f"number {n}").token: n for n in range(200)}
+    reports = bench.all_ended(200)
+    bench.runner.stop()
+    assert {token: report.result for token, report in reports.items()} == {
+        token: f"number {n}" for token, n in tokens.items()
+    }
+    assert all(report.tail == f"{report.result}\n" for report in reports.values())
+
+
+def test_what_was_given_ahead_does_not_wait_behind_a_slow_attempt(nasty: Path) -> None:
+    bench = Bench(nasty, slots=2)
+    slow = bench.begin("sleep", ahead=True, seconds=5.0).token
+    quick = [bench.begin("sleep", ahead=True, seconds=0.001).token for _ in range(9)]
+    assert set(bench.all_ended(9)) == set(quick)
+    bench.runner.kill("j1", slow, "cancelled", "enough")
+    report = bench.all_ended(1)[slow]
+    bench.runner.stop()
+    assert (report.outcome, report.error) == ("cancelled", "enough")
+
+
+@pytest.mark.parametrize("bad", ["suicide", "leaver", "daemon"])
+def test_a_crash_costs_only_its_own_attempt(bench: Bench, nasty: Path, bad: str) -> None:
+    before = [bench.begin("say", ahead=True, words="a").token for _ in range(5)]
+    given = bench.begin(bad, ahead=True, pid_file=str(nasty / "pid")).token
+    after = [bench.begin("say", ahead=True, words="b").token for _ in range(5)]
+    reports = bench.all_ended(11)
+    assert [reports[token].result for token in (*before, *after)] == ["a"] * 5 + ["b"] * 5
+    expected = {"suicide": "crashed", "leaver": "failed", "daemon": "done"}[bad]
+    assert reports[given].outcome == expected
+    if bad == "daemon":
+        wait_for(lambda: gone(pid_in(nasty / "pid")))
+
+
+def test_one_that_waits_behind_another_is_ended_without_having_begun(bench: Bench) -> None:
+    first = bench.begin("sleep", ahead=True, seconds=1.0).token
+    tokens = [bench.begin("sleep", ahead=True, seconds=0).token for _ in range(3)]
+    bench.runner.kill("j1", tokens[1], "cancelled", "not wanted")
+    reports = bench.all_ended(4)
+    assert reports[tokens[1]].outcome == "cancelled"
+    assert {reports[token].outcome for token in (first, tokens[0], tokens[2])} == {"done"}
+
+
+def test_a_stop_ends_what_was_given_ahead_too(nasty: Path) -> None:
+    bench = Bench(nasty)
+    tokens = {bench.begin("sleep", ahead=True, seconds=5.0).token for _ in range(50)}
+    bench.runner.stop()
+    reports = bench.all_ended(50)
+    assert set(reports) == tokens
+    assert {report.outcome for report in reports.values()} == {"cancelled"}
 
 
 def test_progress_is_told(bench: Bench) -> None:
