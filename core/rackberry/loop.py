@@ -13,11 +13,11 @@ people's silence.
 
 import queue
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Generic, TypeVar
 
 from rackberry.clock import Clock
-from rackberry.ports import Core, Exit, Tick
+from rackberry.ports import Core, Exit, Tick, Together
 
 EventT = TypeVar("EventT")
 EffectT = TypeVar("EffectT")
@@ -44,6 +44,18 @@ class Inbox(Generic[EventT]):
         """Report that a thread died, so that the owner dies of the same cause instead of living on."""
         self._failure = failure
         self._queue.put(wake)
+
+    def more(self, most: int) -> Iterator[EventT]:
+        """Facts that wait, up to so many of them.
+
+        Raises:
+            BaseException: the one that a reporting thread died of.
+        """
+        for _ in range(most):
+            event = self.get(0)
+            if event is None:
+                return
+            yield event
 
     @property
     def backlog(self) -> int:
@@ -73,6 +85,8 @@ def run(
     clock: Clock,
     carry_out: Callable[[Sequence[EffectT]], None],
     batch_max: int = 1,
+    *,
+    together: bool = False,
 ) -> str:
     """Drive `core` until it asks to `Exit`; returns the reason it gave.
 
@@ -84,6 +98,7 @@ def run(
         batch_max: so many facts that wait already are handled before what came of them is carried
             out together. Above 1 for a core whose effects cost a transaction, and only there: it
             makes the first of them wait for the last.
+        together: give them to the core as one `Together`, so that it need not conclude after each.
 
     An exception in the core or in `carry_out` is not caught: a process that cannot decide must end,
     and its supervisor starts it again.
@@ -105,8 +120,10 @@ def run(
                 carry_out(late)
                 if reason := _exit_reason(late):
                     return reason
+            if together and batch_max > 1 and inbox.backlog:
+                event = Together((event, *inbox.more(batch_max - 1)))
             effects = core.handle(event, now)
-            if batch_max > 1 and inbox.backlog and _exit_reason(effects) is None:
+            if not together and batch_max > 1 and inbox.backlog and _exit_reason(effects) is None:
                 effects = _more(core, inbox, clock, effects, batch_max)
         carry_out(effects)
         if reason := _exit_reason(effects):

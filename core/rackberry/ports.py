@@ -9,7 +9,7 @@ adds its own.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 from rackberry.messages import Message
 from rackberry.topics import Address
@@ -79,6 +79,13 @@ class Tick:
     """A deadline passed; `lag_s` tells how late the loop woke for it."""
 
     lag_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Together:
+    """Facts that waited together, oldest first: what follows from them may be concluded once."""
+
+    facts: tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,12 +99,7 @@ class Route:
         >>> NODE_SENSOR.at("node-1", "door").under("rackberry/v1")
         'rackberry/v1/node/node-1/sensor/door'
         """
-        names = _id_names(self.pattern)
-        if len(ids) != len(names):
-            raise TypeError(f"{self.pattern} takes {len(names)} ids {names}, got {len(ids)}")
-        for name, given in zip(names, ids, strict=True):
-            check_id(given, f"{name} id")
-        return Address(self, ids)
+        return _address(self, ids)
 
     @property
     def id_names(self) -> tuple[str, ...]:
@@ -150,6 +145,16 @@ class Address(NamedTuple):
     def second(self) -> str:
         """The second id: the sensor or LED of a node's topic."""
         return self.ids[1]
+
+
+@lru_cache(maxsize=4096)
+def _address(route: Route, ids: tuple[str, ...]) -> Address:
+    names = _id_names(route.pattern)
+    if len(ids) != len(names):
+        raise TypeError(f"{route.pattern} takes {len(names)} ids {names}, got {len(ids)}")
+    for name, given in zip(names, ids, strict=True):
+        check_id(given, f"{name} id")
+    return Address(route, ids)
 
 
 NODE_STATE = Route(

@@ -80,6 +80,7 @@ class Balancer:
         self._placed: dict[str, int] = {}  # by handler: to know when to explore
         self._fits: dict[Shape, tuple[Facts, ...]] = {}
         self._rack: Mapping[str, Facts] = {}
+        self._estimates_s: dict[tuple[str, str], float] = {}
         self.blocked: dict[Shape, WaitReason] = {}
         """Shapes for which no slot was found since `begin`, and why."""
 
@@ -89,6 +90,7 @@ class Balancer:
             self._rack = rack
             self._fits.clear()
         self.blocked.clear()
+        self._estimates_s.clear()
 
     # --- feasible and score -----------------------------------------------------------------------
 
@@ -105,13 +107,20 @@ class Balancer:
 
     def estimate_s(self, handler: str, facts: Facts) -> float:
         """Expected seconds on a node, its discomforts included."""
-        estimate_s = self.speeds.estimate_s(handler, facts.node, facts.capacity)
-        return estimate_s / max(WEIGHT_MIN, facts.weight)
+        known_s = self._estimates_s.get((handler, facts.node))
+        if known_s is None:
+            estimate_s = self.speeds.estimate_s(handler, facts.node, facts.capacity)
+            known_s = estimate_s / max(WEIGHT_MIN, facts.weight)
+            self._estimates_s[handler, facts.node] = known_s
+        return known_s
 
     def _prefetch_max(self, estimate_s: float, shape: Shape) -> int:
         if not (self._prefetch and shape.rerun and self.speeds.known(shape.handler)):
             return 0
-        return next((count for below_s, count in PREFETCH if estimate_s < below_s), 0)
+        for below_s, count in PREFETCH:
+            if estimate_s < below_s:
+                return count
+        return 0
 
     # --- place ------------------------------------------------------------------------------------
 

@@ -37,7 +37,7 @@ from rackberry_master.fitness import Facts, facts_of, refusal, unmet
 from rackberry_master.jobdesk import Lease
 from rackberry_master.jobs import FINISHED, LIVE, AttemptState
 from rackberry_master.membership import Member
-from rackberry_master.work import Work
+from rackberry_master.work import QUIET, Work
 
 GONE = frozenset({Liveness.DEAD, Liveness.LEFT})
 MEMORY_STEP = 8  # free memory is news when it changed by an eighth
@@ -65,6 +65,10 @@ class Dispatcher:
         self._comfort: dict[str, Comfort] = {}
         self._rack: dict[str, Facts] = {}
         self._rack_changed = False
+        self._unbalanced = False
+        """Something happened that may free a slot or fill the queue."""
+        self._unconcluded = False
+        """Something happened to the work."""
         self._unmet_words: dict[jobs.Shape, str] = {}
         self._handlers: dict[str, HandlerInfo] | None = None
         self._untold: deque[str] = deque()
@@ -111,7 +115,7 @@ class Dispatcher:
         for _ in range(min(RETELL_AT_ONCE_MAX, len(self._untold))):
             self._work.ledger.desk.retell(self._untold.popleft())
         self._retell_due_s = now + RETELL_INTERVAL_S if self._untold else NEVER
-        self._carry(self._work.ledger.desk.commit(now), now)
+        self._unconcluded = True
 
     # --- nodes ------------------------------------------------------------------------------------
 
@@ -189,11 +193,19 @@ class Dispatcher:
             self._rack_changed = True
 
     def settle(self, now: float) -> None:
-        """Let the balancer see the rack as it is now; called once after each fact."""
+        """Place what can be placed; called once after facts that came together."""
+        self._show_rack()
+        if self._unconcluded:
+            self._carry(self._work.conclude(now, place=self._unbalanced), now)
+            self._unconcluded = self._unbalanced = False
+
+    def _show_rack(self) -> None:
+        """Let the balancer see the rack as it is now."""
         if self._rack_changed:
             self._rack_changed = False
+            self._unconcluded = self._unbalanced = True
             self._unmet_words.clear()
-            self._carry(self._work.rack_changed(MappingProxyType(self._rack.copy()), now), now)
+            self._work.see(MappingProxyType(self._rack.copy()))
 
     # --- attempts and requests --------------------------------------------------------------------
 
@@ -212,7 +224,7 @@ class Dispatcher:
         elif isinstance(request, Retry):
             self._apply(jobs.RetryAsked(request), now)
         else:
-            self.settle(now)  # a node that has just said what it can do counts
+            self._show_rack()  # a node that has just said what it can do counts
             handlers = self.handlers()
             words = refusal(request, handlers, self._unmet)
             info = handlers.get(request.handler)
@@ -267,7 +279,9 @@ class Dispatcher:
     # --- effects ----------------------------------------------------------------------------------
 
     def _apply(self, event: jobs.Event, now: float) -> None:
-        self._carry(self._work.handle(event, now), now)
+        self._unbalanced |= not isinstance(event, QUIET)
+        self._unconcluded = True
+        self._work.take(event, now)
 
     def _carry(self, effects: list[jobs.Effect], now: float) -> None:
         for effect in effects:

@@ -10,7 +10,7 @@ whatever the code above believes. Such a write is refused with the whole batch.
 """
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 import msgspec
@@ -101,12 +101,18 @@ class JobStore:
         records = [effect for effect in effects if isinstance(effect, Persist | Erase | Audit)]
         if not records:
             return
-        newest = {effect.record.job: effect for effect in records if isinstance(effect, Persist)}
+        newest: dict[str, JobRecord] = {}
+        others: list[Erase | Audit] = []
+        for effect in records:
+            if isinstance(effect, Persist):
+                newest[effect.record.job] = effect.record
+            else:
+                others.append(effect)
         try:
             self._db.execute("BEGIN IMMEDIATE")
-            for effect in records:
-                if not isinstance(effect, Persist) or newest[effect.record.job] is effect:
-                    self._write(effect)
+            self._write_records(newest.values())
+            for effect in others:
+                self._write(effect)
             self._db.execute("COMMIT")
         except sqlite3.Error as error:
             self._undo()
@@ -119,15 +125,22 @@ class JobStore:
         if self._db.in_transaction:
             self._db.execute("ROLLBACK")
 
-    def _write(self, effect: Persist | Erase | Audit) -> None:
+    def _write_records(self, records: Collection[JobRecord]) -> None:
+        encode = self._encoder.encode
+        rows = [(given.job, given.state.value, given.token, encode(given)) for given in records]
+        if self._db.executemany(WRITE, rows).rowcount == len(rows) or not rows:
+            return
+        for job, state, token, _ in rows:
+            held = self._db.execute("SELECT state, token FROM jobs WHERE job = ?", (job,))
+            if held.fetchone() != (state, token):
+                raise JobStoreError(
+                    f"{job}: a record that is {state} under token {token} would undo what is "
+                    "written; nothing was changed"
+                )
+        raise JobStoreError("a record was not written; nothing was changed")
+
+    def _write(self, effect: Erase | Audit) -> None:
         match effect:
-            case Persist(record=record):
-                row = (record.job, record.state.value, record.token, self._encoder.encode(record))
-                if self._db.execute(WRITE, row).rowcount != 1:
-                    raise JobStoreError(
-                        f"{record.job}: a record that is {record.state} under token {record.token} "
-                        "would undo what is written; nothing was changed"
-                    )
             case Erase(job=job):
                 self._db.execute("DELETE FROM jobs WHERE job = ?", (job,))
             case Audit():

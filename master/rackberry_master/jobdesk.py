@@ -164,6 +164,7 @@ class JobDesk:
         self.illegal = 0
         self.refused: dict[str, int] = {}
         self.out: list[Effect] = []
+        self._erased: list[Erase] = []
         self.changed: dict[str, None] = {}
         self.dirty: dict[str, None] = {}
         self.publish_due_s = NEVER
@@ -348,33 +349,39 @@ class JobDesk:
 
     def commit(self, now: float) -> list[Effect]:
         """All effects of one call, records first."""
-        records: list[Effect] = [
-            Persist(self.entries[job].record) for job in self.changed if job in self.entries
-        ]
+        effects: list[Effect] = []
         for job in self.changed:
             entry = self.entries.get(job)
             if entry is None:
                 continue
+            effects.append(Persist(entry.record))
             if entry.record.state in FINISHED or entry.record.state is JobState.HELD:
                 self._publish(entry)
             else:
                 self.dirty[job] = None
         self.changed.clear()
-        if self.dirty and now >= self.publish_due_s:
+        if self.dirty:
+            self._publish_some(now)
+        else:
+            self.publish_due_s = NEVER
+        if self._erased:
+            effects += self._erased
+            self._erased = []
+        effects += self.out
+        self.out = []
+        return effects
+
+    def _publish_some(self, now: float) -> None:
+        """Publish of what is unfinished what there is time for."""
+        if now >= self.publish_due_s:
             for job in list(itertools.islice(self.dirty, PUBLISH_AT_ONCE_MAX)):
                 if job in self.entries:
                     self._publish(self.entries[job])
                 else:
                     del self.dirty[job]
             self.publish_due_s = now + PUBLISH_INTERVAL_S if self.dirty else NEVER
-        elif self.dirty and self.publish_due_s == NEVER:
+        elif self.publish_due_s == NEVER:
             self.publish_due_s = now + PUBLISH_INTERVAL_S
-        elif not self.dirty:
-            self.publish_due_s = NEVER
-        erased = [effect for effect in self.out if isinstance(effect, Erase)]
-        rest = [effect for effect in self.out if not isinstance(effect, Erase)]
-        self.out = []
-        return [*records, *erased, *rest]
 
     def retell(self, job: str) -> None:
         """Publish where a job stands, though nothing changed: the broker may have lost it."""
@@ -404,7 +411,8 @@ class JobDesk:
         self.agenda.drop(job)
         self.changed.pop(job, None)
         self.dirty.pop(job, None)
-        self.out += (Erase(job), Clear(topics.MASTER_JOB.at(job)))
+        self._erased.append(Erase(job))
+        self.out.append(Clear(topics.MASTER_JOB.at(job)))
 
 
 def _count(counts: dict[str, int], name: str, change: int) -> None:

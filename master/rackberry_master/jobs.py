@@ -298,9 +298,14 @@ def new_job_id(chance: Random) -> str:
     """A name for a job that can be read out and typed: one of 27 thousand million.
 
     >>> new_job_id(Random(1))
-    'j-e52hsqx'
+    'j-fberhax'
     """
-    return "j-" + "".join(chance.choices(ID_LETTERS, k=ID_LENGTH))
+    number = chance.randrange(len(ID_LETTERS) ** ID_LENGTH)
+    letters = []
+    for _ in range(ID_LENGTH):
+        number, digit = divmod(number, len(ID_LETTERS))
+        letters.append(ID_LETTERS[digit])
+    return "j-" + "".join(letters)
 
 
 # --- events ---------------------------------------------------------------------------------------

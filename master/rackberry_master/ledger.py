@@ -80,6 +80,11 @@ class Ledger:
 
     def handle(self, event: Event, now: float) -> list[Effect]:
         """Apply a fact; returns what is to be done, in order."""
+        self.apply(event, now)
+        return self.desk.commit(now)
+
+    def apply(self, event: Event, now: float) -> None:
+        """Apply a fact; what is to be done because of it waits for the desk's `commit`."""
         match event:
             case Reported():
                 self._settlement.reported(event, now)
@@ -105,7 +110,6 @@ class Ledger:
                 self._retry(event, now)
         if self._sweep_due_s == NEVER and (self.desk.by_node or self.desk.finished):
             self._sweep_due_s = now + SWEEP_INTERVAL_S
-        return self.desk.commit(now)
 
     def next_deadline(self) -> float:
         """When a `Tick` is wanted, in monotonic seconds; infinity for never."""

@@ -40,6 +40,7 @@ from rackberry.ports import (
     Refused,
     Stop,
     Tick,
+    Together,
 )
 from rackberry.states import Condition, Evidence, Liveness
 from rackberry.topics import Route
@@ -59,7 +60,7 @@ from rackberry_master.records import Memory
 from rackberry_master.requests import Requests
 from rackberry_master.work import Work
 
-Event = LinkUp | LinkDown | CaughtUp | Received | Cleared | Refused | Tick | Stop
+Event = LinkUp | LinkDown | CaughtUp | Received | Cleared | Refused | Tick | Stop | Together
 
 FILTERS = ("node/#", "request/#", topics.MASTER_HEALTH.pattern)
 """What the master subscribes to: nodes, requests, and its own echo."""
@@ -155,8 +156,18 @@ class Master:
         return due_s
 
     def handle(self, event: Event, now: float) -> list[Effect]:
-        """Apply a fact; returns what is to be done, in order."""
+        """Apply a fact, or several that came together; returns what is to be done, in order."""
         out = self._desk.out = []
+        if type(event) is Together:
+            for fact in event.facts:
+                self._take(fact, now)
+        else:
+            self._take(event, now)
+        self._draining.look(now)
+        self._dispatcher.settle(now)
+        return out
+
+    def _take(self, event: Event, now: float) -> None:
         if type(event) is Received:  # most of all facts by far
             self._on_received(event, now)
         elif isinstance(event, Tick):
@@ -170,7 +181,7 @@ class Master:
             self._desk.refuse(event.cause)
         elif isinstance(event, Stop):
             self._publish_self("left", event.reason)
-            out.append(Exit(event.reason))
+            self._desk.out.append(Exit(event.reason))
         while self._desk.changed:
             node = self._desk.changed.pop()
             if member := self.members.get(node):
@@ -178,9 +189,6 @@ class Master:
                 self._dispatcher.review(member, now)
             else:
                 self._dispatcher.forget(node)
-        self._draining.look(now)
-        self._dispatcher.settle(now)
-        return out
 
     # --- the link and the clock -------------------------------------------------------------------
 

@@ -1,9 +1,10 @@
 """The ledger and the balancer, working together: facts in, effects out, every free slot used.
 
-Theory of operation: `Work.handle` applies a fact to the ledger, learns from it how fast nodes are, and
-then lets the balancer place, duplicate and recall until it has nothing more to say. The master gives it
-the rack as `Facts` whenever they change. All effects of one fact come back as one list, records first,
-so that the shell writes them in one transaction.
+Theory of operation: `take` applies a fact to the ledger and learns from it how fast nodes are; `conclude`
+then lets the balancer place, duplicate and recall until it has nothing more to say. Of facts that come
+together each is taken, and concluded from once: a job is then written and published once, whatever
+happened to it. The master gives it the rack as `Facts` whenever they change. All effects come back as
+one list, records first, so that the shell writes them in one transaction.
 """
 
 from collections.abc import Mapping
@@ -15,10 +16,8 @@ from rackberry_master.balancer import Balancer
 from rackberry_master.fitness import Facts, WaitReason, explain
 from rackberry_master.jobs import (
     Effect,
-    Erase,
     Event,
     JobState,
-    Persist,
     Placed,
     Recalled,
     Reported,
@@ -47,30 +46,49 @@ class Work:
         self._rack: Mapping[str, Facts] = {}
         self._more_s = float("inf")
         self._explain_due_s = float("-inf")
+        self._ticked = False
 
     def next_deadline(self) -> float:
         """When a `Tick` is wanted, in monotonic seconds."""
         return min(self._more_s, self.ledger.next_deadline())
 
     def rack_changed(self, rack: Mapping[str, Facts], now: float) -> list[Effect]:
-        """The nodes are as said from now on; a mapping that was given is not changed afterwards."""
-        self._rack = rack
-        return self._balance([], now)
+        """The nodes are as said from now on; returns what is to be done, in order."""
+        self.see(rack)
+        return self.conclude(now)
 
     def handle(self, event: Event, now: float) -> list[Effect]:
         """Apply a fact; returns what is to be done, in order."""
+        self.take(event, now)
+        return self.conclude(now, place=not isinstance(event, QUIET))
+
+    # --- the same for facts that come together ----------------------------------------------------
+
+    def see(self, rack: Mapping[str, Facts]) -> None:
+        """The nodes are as said from now on; a mapping that was given is not changed afterwards."""
+        self._rack = rack
+
+    def take(self, event: Event, now: float) -> None:
+        """Apply a fact; what follows from it waits for `conclude`."""
         if isinstance(event, Reported):
             self._learn(event)
-        effects = self.ledger.handle(event, now)
-        if isinstance(event, QUIET):
-            return effects
-        effects = self._balance(effects, now)
-        if isinstance(event, jobs.Tick) and now >= self._explain_due_s:
-            self._explain_due_s = now + EXPLAIN_INTERVAL_S
-            self._explain_waits()
-            if self.ledger.desk.dirty:
-                self.ledger.desk.publish_due_s = min(self.ledger.desk.publish_due_s, now)
-        return effects
+        self._ticked |= isinstance(event, jobs.Tick)
+        self.ledger.apply(event, now)
+
+    def conclude(self, now: float, *, place: bool = True) -> list[Effect]:
+        """Use every free slot, unless told not to; returns what is to be done, in order."""
+        if self.paused:
+            self._more_s = float("inf")
+        elif place:
+            self._place(now)
+        if self._ticked:
+            self._ticked = False
+            if now >= self._explain_due_s:
+                self._explain_due_s = now + EXPLAIN_INTERVAL_S
+                self._explain_waits()
+                if self.ledger.desk.dirty:
+                    self.ledger.desk.publish_due_s = min(self.ledger.desk.publish_due_s, now)
+        return self.ledger.desk.commit(now)
 
     def _learn(self, event: Reported) -> None:
         report, facts = event.report, self._rack.get(event.node)
@@ -81,11 +99,8 @@ class Work:
             handler = entry.shape.handler
             self.balancer.speeds.observe(handler, event.node, facts.capacity, report.ran_s)
 
-    def _balance(self, effects: list[Effect], now: float) -> list[Effect]:
+    def _place(self, now: float) -> None:
         desk, balancer = self.ledger.desk, self.balancer
-        if self.paused:
-            self._more_s = float("inf")
-            return in_order(effects)
         balancer.begin(self._rack)
         count = 0
         while count < DECISIONS_AT_ONCE_MAX:
@@ -94,13 +109,11 @@ class Work:
                 choice = balancer.next_duplicate(desk, now)
             if choice is None:
                 break
-            placed = Placed(choice.job, choice.node, choice.words, choice.duplicate)
-            effects += self.ledger.handle(placed, now)
+            self.ledger.apply(Placed(choice.job, choice.node, choice.words, choice.duplicate), now)
             count += 1
         self._more_s = now if count == DECISIONS_AT_ONCE_MAX else float("inf")
         while not len(desk.queue) and (choice := balancer.next_recall(desk)) is not None:
-            effects += self.ledger.handle(Recalled(choice.job, choice.token), now)
-        return in_order(effects)
+            self.ledger.apply(Recalled(choice.job, choice.token), now)
 
     # --- why --------------------------------------------------------------------------------------
 
@@ -129,12 +142,3 @@ class Work:
                     left -= 1
                     entry.record = msgspec.structs.replace(entry.record, reason=reason.words[:500])
                     desk.dirty[job] = None
-
-
-def in_order(effects: list[Effect]) -> list[Effect]:
-    """The same effects, records first, of one job only the newest record."""
-    records = {effect.record.job: effect for effect in effects if isinstance(effect, Persist)}
-    erased = [effect for effect in effects if isinstance(effect, Erase)]
-    rest = [effect for effect in effects if not isinstance(effect, Persist | Erase)]
-    gone = {effect.job for effect in erased}
-    return [*(given for job, given in records.items() if job not in gone), *erased, *rest]

@@ -372,6 +372,8 @@ class Attempts:
             if token <= cancel.token:
                 self._kept.pop(cancel.job, token)
                 self._out.append(Discard(cancel.job, token))
+        if not len(self._kept):
+            self._resend_due_s = NEVER
         for token, held in self._held.of(cancel.job):
             if token <= cancel.token:
                 self._end(token, held, "cancelled", cancel.words or cancel.why, now)
@@ -390,6 +392,8 @@ class Attempts:
         if held is None:
             return
         self._running -= held.stage == "running"
+        if not len(self._held):
+            self._tell_due_s = NEVER
         report = event.report
         self._learn(held.run.handler, report)
         if held.killed is not None and report.outcome != "done":
