@@ -282,7 +282,7 @@ MASTER_JOB = Route(
     "master/job/{job}",
     "master",
     True,
-    1,
+    0,  # every job is told again after an outage; an acknowledgement for each would cost more than it
     "where a job stands, and why; until it is pruned",
 )
 MASTER_EVENT = Route(

@@ -47,7 +47,7 @@ from rackberry_agent.workshop import Workshop, state_directory
 log = logging.getLogger("rackberry.agent")
 
 FLUSH_S = 1.0  # goodbye and LEDs off within 2 s of SIGTERM, also when the broker is frozen
-BATCH_MAX = 16  # results that end together travel together
+BATCH_MAX = 64  # results that end together travel together
 
 
 def run_agent(
@@ -110,6 +110,8 @@ def serve(
     )
 
     def carry_out(effects: Sequence[Effect]) -> None:
+        if workshop is not None:
+            workshop.write_down(effects)
         for effect in effects:
             if isinstance(effect, Publish | Clear):
                 link.publish(effect)
@@ -142,13 +144,18 @@ def serve(
         )
     finally:
         ended.set()
-        for error in cooling.full():
-            log.error("a fan is not full at the end: %s", error)
-        if workshop is not None:
-            workshop.close()
+        _leave(cooling, workshop)
     if not link.stop(FLUSH_S):
         log.info("the broker did not take the goodbye within %.0f s", FLUSH_S)
     log.info("ended: %s", reason)
+
+
+def _leave(cooling: Cooling, workshop: Workshop | None) -> None:
+    """What must be so when nobody is here any more: fans full, no attempt running."""
+    for error in cooling.full():
+        log.error("a fan is not full at the end: %s", error)
+    if workshop is not None:
+        workshop.close()
 
 
 def _reading_threads(

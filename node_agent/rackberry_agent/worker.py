@@ -4,8 +4,8 @@ Theory of operation: the worker takes one task after the other from a socket tha
 (SOCK_SEQPACKET), runs its handler in the main thread with the limits of that attempt, and says on its
 control socket, in one JSON line, how it ended. What it has not taken yet the runner can take back.
 Starting Python costs a second on a Pi 1; staying warm costs some memory. After each attempt the worker
-kills whatever the handler left behind; if there was any, or it is worn, it takes no more tasks, says so,
-and the runner starts a fresh one.
+kills whatever the handler left behind; if there was any, or the worker has grown, it takes no more tasks,
+says so, and the runner starts a fresh one.
 
 All attempts of a worker share one scratch directory, which is empty when each of them begins: to make
 and remove one for each costs more than a short job.
@@ -24,7 +24,7 @@ import socket
 import sys
 import traceback
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -37,7 +37,7 @@ PROGRESS_INTERVAL_S = 0.2
 LINE_BYTES_MAX = 1 << 20
 TASK_BYTES_MAX = 1 << 18
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
-ATTEMPTS_MAX = 1000  # then a fresh worker: what leaks, leaks no further
+GROWN_BYTES_MAX = 32 * 2**20  # then a fresh worker: what leaks, leaks no further
 
 
 class Setup(msgspec.Struct, frozen=True, kw_only=True):
@@ -176,13 +176,13 @@ def main(control: int, tasks: int) -> None:
     decode = msgspec.json.Decoder(Task).decode
     channel.say(Word(kind="ready"))
     output, mark = os.dup(1), setup.mark.encode()
-    attempts = 0
+    before = memory_now()
     while packet := given.recv(TASK_BYTES_MAX):
         task = decode(packet)
-        attempts += 1
+        now = memory_now()
         scratch.enter()
         began_s = clock.now()
-        with limits(task):
+        with limits(task, now):
             context = WorkerContext(channel, task, scratch.path, setup.policy)
             outcome, result, error = run(handlers, task, context)
         ran_s = clock.now() - began_s
@@ -192,7 +192,8 @@ def main(control: int, tasks: int) -> None:
         left = 0 if is_childless() else kill_below(os.getpid())
         scratch.clear()
         os.write(output, mark)
-        soiled = left > 0 or outcome == "memory" or attempts >= ATTEMPTS_MAX
+        worn = now.resident_bytes - before.resident_bytes > GROWN_BYTES_MAX
+        soiled = left > 0 or outcome == "memory" or worn
         channel.say(
             Word(
                 kind="end",
@@ -216,14 +217,26 @@ def scratch_of(directory: Path, pid: int) -> Path:
     return directory / f"worker-{pid}"
 
 
+class Memory(NamedTuple):
+    """What this process has of it."""
+
+    mapped_bytes: int
+    resident_bytes: int
+
+
+def memory_now() -> Memory:
+    """From /proc/self/statm (proc(5))."""
+    with open("/proc/self/statm", "rb", buffering=0) as statm:
+        mapped, resident, *_ = statm.read(256).split()
+    return Memory(int(mapped) * PAGE_BYTES, int(resident) * PAGE_BYTES)
+
+
 @contextlib.contextmanager
-def limits(task: Task) -> Any:
+def limits(task: Task, memory: Memory) -> Any:
     """The kernel's limits for one attempt; taken back afterwards."""
     kinds = {resource.RLIMIT_FSIZE: task.file_max_bytes}
     if task.mem_max_bytes is not None:
-        with open("/proc/self/statm", "rb", buffering=0) as statm:
-            size = int(statm.read(64).split()[0]) * PAGE_BYTES
-        kinds[resource.RLIMIT_AS] = size + task.mem_max_bytes
+        kinds[resource.RLIMIT_AS] = memory.mapped_bytes + task.mem_max_bytes
     before = {kind: resource.getrlimit(kind) for kind in kinds}
     for kind, soft in kinds.items():
         hard = before[kind][1]

@@ -12,7 +12,7 @@ still touch the world.
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,7 +72,7 @@ class Workshop:
         self._directory = directory
         self._tell = tell
         self._clock = clock
-        self._outbox = Outbox(directory / "outbox")
+        self._outbox = Outbox(directory / "outbox.jsonl")
         self._runner: Runner | None = None
         self._at_work: set[tuple[str, int]] = set()
         self._idle_since_s = 0.0
@@ -106,22 +106,30 @@ class Workshop:
         if isinstance(told.data, Reading):
             self.readings[told.address.second] = told.data
 
+    def write_down(self, effects: Iterable[object]) -> None:
+        """Bring the outbox up to date, in one go; to be done before any of it is published."""
+        kept: list[tuple[str, AttemptReport]] = []
+        answered: list[tuple[str, int]] = []
+        for effect in effects:
+            if isinstance(effect, attempts.Keep):
+                kept.append((effect.job, effect.report))
+                self._over(effect.job, effect.report.token)
+            elif isinstance(effect, attempts.Discard):
+                answered.append((effect.job, effect.token))
+        if kept or answered:
+            try:
+                self._outbox.note(kept, answered)
+            except OutboxError as error:
+                log.error("%s; it is kept in memory only", error)
+
     def carry_out(self, effect: attempts.Effect) -> None:
-        """Do what the core asks; publishing is not our concern."""
+        """Do what the core asks; publishing is not our concern, and the outbox is `write_down`'s."""
         match effect:
             case attempts.Begin(run=run, ahead=ahead):
                 self._at_work.add((run.job, run.token))
                 self._started().begin(run, ahead=ahead)
             case attempts.Kill(job=job, token=token, outcome=outcome, words=words):
                 self._started().kill(job, token, outcome, words)
-            case attempts.Keep(job=job, report=report):
-                self._over(job, report.token)
-                try:
-                    self._outbox.keep(job, report)
-                except OutboxError as error:
-                    log.error("%s; it is kept in memory only", error)
-            case attempts.Discard(job=job, token=token):
-                self._outbox.discard(job, token)
             case attempts.LeaseUntil(until_s=until_s):
                 if self._runner is not None:
                     self._runner.lease_until(until_s)
@@ -168,6 +176,7 @@ class Workshop:
         """End everything, leaving no process behind."""
         if self._runner is not None:
             self._runner.stop()
+        self._outbox.close()
 
     # --- what handlers ask ------------------------------------------------------------------------
 

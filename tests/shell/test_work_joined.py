@@ -1,6 +1,8 @@
 """The whole path of a job but for the broker: ledger, store, node core, outbox, real workers."""
 
+import errno
 import itertools
+import os
 import queue
 import time
 from pathlib import Path
@@ -14,7 +16,7 @@ from rackberry.ports import Publish
 from rackberry_agent import attempts as agent
 from rackberry_agent.attempts import Attempts, WorkSpec
 from rackberry_agent.handlers import Policy, load_handlers
-from rackberry_agent.outbox import Outbox
+from rackberry_agent.outbox import Outbox, OutboxError
 from rackberry_agent.runner import Runner, RunnerRules
 from rackberry_master import jobs
 from rackberry_master.fitness import Facts
@@ -58,14 +60,14 @@ class Joined:
     def to_node(self, effects: list[agent.Effect]) -> None:
         for effect in effects:
             match effect:
-                case agent.Begin(run=run):
-                    self.runner.begin(run)
+                case agent.Begin(run=run, ahead=ahead):
+                    self.runner.begin(run, ahead=ahead)
                 case agent.Kill(job=job, token=token, outcome=outcome, words=words):
                     self.runner.kill(job, token, outcome, words)
                 case agent.Keep(job=job, report=report):
-                    self.outbox.keep(job, report)
+                    self.outbox.note([(job, report)])
                 case agent.Discard(job=job, token=token):
-                    self.outbox.discard(job, token)
+                    self.outbox.note([], [(job, token)])
                 case agent.LeaseUntil(until_s=until_s):
                     self.runner.lease_until(until_s)
                 case Publish(address=address, data=AttemptReport() as report):
@@ -119,7 +121,7 @@ def test_jobs_go_all_the_way_and_leave_nothing_behind(tmp_path: Path) -> None:
     assert by_number[201].reason == (
         "timeout on n1: it ran longer than its limit of 0.5 s (its only try)"
     )
-    assert not list((tmp_path / "outbox").iterdir())
+    assert (tmp_path / "outbox").read_bytes() == b""
     assert not (tmp_path / "scratch").exists()
 
 
@@ -128,7 +130,7 @@ def test_a_result_waits_on_disk_for_a_master_that_was_away(tmp_path: Path) -> No
     joined.submit(handler="sleep", args={"seconds": 0})
     joined.until(lambda: any(r.stage == "running" for r in joined.attempts.running()))
     joined.work.handle = lambda *_: []  # type: ignore[method-assign, assignment]  # nobody there
-    joined.until(lambda: any((tmp_path / "outbox").iterdir()))
+    joined.until(lambda: (tmp_path / "outbox").stat().st_size > 0)
     joined.close()
     again = Joined(tmp_path)
     assert [r.state for r in again.records()] == [JobState.RUNNING]
@@ -141,15 +143,73 @@ def test_a_result_waits_on_disk_for_a_master_that_was_away(tmp_path: Path) -> No
     again.close()
 
 
-def test_a_broken_file_in_the_outbox_costs_itself_only(
+def done(job: str, token: int, result: object = 1) -> tuple[str, AttemptReport]:
+    report = AttemptReport(job=job, token=token, stage="finished", outcome="done", result=result)
+    return job, report
+
+
+def test_the_outbox_holds_what_was_not_answered_and_then_nothing(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path / "new" / "outbox")
+    given = [done(f"j{n}", n) for n in range(1, 6)]
+    outbox.note(given)
+    outbox.note([done("j1", 7)], [("j2", 2), ("j3", 2), ("never", 1)])
+    left = [done("j1", 1), done("j3", 3), done("j4", 4), done("j5", 5), done("j1", 7)]
+    outbox.close()
+    outbox = Outbox(tmp_path / "new" / "outbox")
+    assert outbox.load() == left
+    outbox.note([], [(job, report.token) for job, report in outbox.load()])
+    assert (tmp_path / "new" / "outbox").read_bytes() == b""
+
+
+def test_a_broken_line_in_the_outbox_costs_itself_only(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    report = AttemptReport(job="j1", token=3, stage="finished", outcome="done", result=[1])
-    outbox = Outbox(tmp_path)
-    outbox.keep("j1", report)
-    (tmp_path / "j2.1.json").write_text("{")
-    (tmp_path / "J 3.1.json").write_bytes((tmp_path / "j1.3.json").read_bytes())
-    (tmp_path / "j4.1.part").write_text("half")
-    assert Outbox(tmp_path).load() == [("j1", report)]
-    assert [path.name for path in tmp_path.iterdir()] == ["j1.3.json"]
-    assert len(caplog.records) == 2
+    path = tmp_path / "outbox"
+    outbox = Outbox(path)
+    outbox.note([done("j1", 3, [1])])
+    whole = path.read_bytes()
+    path.write_bytes(b"{\n" + whole + whole.replace(b"j1", b"J 3") + b"\xff\n" + whole[:20])
+    assert Outbox(path).load() == [done("j1", 3, [1])]
+    assert len(caplog.records) == 4
+    assert path.read_bytes() == whole
+
+
+def test_an_outbox_that_has_grown_is_written_anew_with_what_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rackberry_agent.outbox.SIZE_MAX_BYTES", 2000)
+    outbox = Outbox(tmp_path / "outbox")
+    outbox.note([done("first", 1)])
+    for number in range(1, 200):
+        outbox.note([done("j", number)], [("j", number - 1)] if number > 1 else [])
+        assert (tmp_path / "outbox").stat().st_size < 3000
+    assert Outbox(tmp_path / "outbox").load() == [done("first", 1), done("j", 199)]
+
+
+def test_a_full_disk_costs_no_later_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    outbox = Outbox(tmp_path / "outbox")
+    outbox.note([done("j1", 1)])
+    real, full = os.write, [True]
+
+    def write(descriptor: int, data: bytes) -> int:
+        if full[0]:
+            full[0] = False
+            return real(descriptor, data[:9])
+        if full == [False]:
+            full.append(True)
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(descriptor, data)
+
+    monkeypatch.setattr("os.write", write)
+    with pytest.raises(OutboxError, match="outbox cannot be written: No space left on device"):
+        outbox.note([done("j2", 1)])
+    outbox.note([done("j3", 1)])
+    monkeypatch.undo()
+    assert outbox.load() == [done("j1", 1), done("j2", 1), done("j3", 1)]
+    assert Outbox(tmp_path / "outbox").load() == [done("j1", 1), done("j3", 1)]
+
+
+def test_an_outbox_that_cannot_be_made_says_which_and_why(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutboxError, match=r"the outbox .*file/outbox cannot be used: "):
+        Outbox(tmp_path / "file" / "outbox")
