@@ -19,8 +19,9 @@ allow never leaves: no reader would answer it, so it is refused here, and costs 
 import asyncio
 import itertools
 import threading
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from concurrent.futures import Future
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import msgspec
@@ -52,6 +53,7 @@ __all__ = [
     "NotConnectedError", "RackError", "RefusedError",
 ]  # fmt: skip
 
+NEVER = float("inf")
 RESEND_S = 2.0  # within the ten seconds that a request lives in the broker
 CONNECT_S = 10.0
 ANSWER_S = 10.0
@@ -146,14 +148,18 @@ class JobFuture(Future[Any]):
         return asyncio.wrap_future(self).__await__()
 
 
+Answer = Callable[[Reply | BaseException], None]
+"""Takes what the master answered, or why there will be no answer; called once."""
+
+
+@dataclass(slots=True)
 class _Asked:
     """A request that wants an answer."""
 
-    def __init__(self, address: Address, request: Message, due_s: float) -> None:
-        self.address = address
-        self.request = request
-        self.due_s = due_s
-        self.future: Future[Reply] = Future()
+    address: Address
+    request: Message
+    due_s: float
+    answer: Answer
 
 
 class Client:
@@ -190,6 +196,8 @@ class Client:
         self._inbox: Inbox[Any] = Inbox()
         self._lock = threading.Lock()
         self._asked: dict[str, _Asked] = {}
+        self._again_due_s = NEVER
+        """No request is to be sent again before."""
         self._by_job: dict[str, list[JobFuture]] = {}
         self._standings: dict[str, JobStanding] = {}
         self._infos: dict[str, NodeInfo] = {}
@@ -208,6 +216,7 @@ class Client:
             self._chance,
             (
                 topics.REPLY.filter(self.name),
+                topics.REPLY_JOB.filter(self.name),
                 topics.MASTER_JOB.filter(),
                 topics.MASTER_VERDICT.filter(),
                 topics.NODE_INFO.filter(),
@@ -301,8 +310,7 @@ class Client:
             **options,
         )
         future = JobFuture(self, handler, request.key)
-        asked = self._ask(topics.REQUEST_SUBMIT, request)
-        asked.add_done_callback(lambda answered: self._accepted(future, answered))
+        self._ask(topics.REQUEST_SUBMIT, request, lambda answer: self._accepted(future, answer))
         return future
 
     def map(self, handler: str, many: Iterable[Mapping[str, Any]]) -> list[JobFuture]:
@@ -358,29 +366,38 @@ class Client:
     def _new_id(self) -> str:
         return f"r{next(self._numbers)}"
 
-    def _ask(self, route: topics.Route, request: Submit | CancelJob | Retry) -> Future[Reply]:
+    def _ask(
+        self, route: topics.Route, request: Submit | CancelJob | Retry, answer: Answer
+    ) -> None:
         try:
             request = as_read(request)
         except RefusedError as error:
-            refused: Future[Reply] = Future()
-            refused.set_exception(error)
-            return refused
-        asked = _Asked(route.at(), request, self._clock.now() + RESEND_S)
+            answer(error)
+            return
+        asked = _Asked(route.at(), request, self._clock.now() + RESEND_S, answer)
+        if self._thread.ident is None:
+            answer(NotConnectedError("not connected yet: use `with Client(...)`, or connect()"))
+            return
         with self._lock:
-            if self._thread.ident is None:
-                asked.future.set_exception(
-                    NotConnectedError("not connected yet: use `with Client(...)`, or connect()")
-                )
-                return asked.future
-            if self._closing or self._failure is not None:
-                asked.future.set_exception(self._why_closed())
-                return asked.future
-            self._asked[request.id] = asked
-        self._link.publish(Publish(asked.address, request))
-        return asked.future
+            closed = self._closing or self._failure is not None
+            if not closed:
+                self._asked[request.id] = asked
+                self._again_due_s = min(self._again_due_s, asked.due_s)
+        if closed:
+            answer(self._why_closed())
+        else:
+            self._link.publish(Publish(asked.address, request))
 
     def _answered(self, route: topics.Route, request: CancelJob | Retry) -> str:
-        asked = self._ask(route, request)
+        asked: Future[Reply] = Future()
+
+        def answer(given: Reply | BaseException) -> None:
+            if isinstance(given, Reply):
+                asked.set_result(given)
+            else:
+                asked.set_exception(given)
+
+        self._ask(route, request, answer)
         try:
             reply = asked.result(ANSWER_S)
         except TimeoutError:
@@ -391,12 +408,10 @@ class Client:
             raise RefusedError(reply.words)
         return reply.words
 
-    def _accepted(self, future: JobFuture, answered: Future[Reply]) -> None:
-        error = answered.exception()
-        if error is not None:
-            _fail(future, error)
+    def _accepted(self, future: JobFuture, reply: Reply | BaseException) -> None:
+        if isinstance(reply, BaseException):
+            _fail(future, reply)
             return
-        reply = answered.result()
         if not reply.ok:
             _fail(future, RefusedError(reply.words))
             return
@@ -436,7 +451,7 @@ class Client:
             self._asked.clear()
             self._by_job.clear()
         for given in asked:
-            given.future.set_exception(self._why_closed())
+            given.answer(self._why_closed())
         for future in futures:
             _fail(future, self._why_closed())
 
@@ -446,14 +461,9 @@ class Client:
                 with self._lock:
                     asked = self._asked.pop(reply.id, None)
                 if asked is not None:
-                    asked.future.set_result(reply)
-            case Received(address=address, data=JobStanding() as standing):
-                with self._lock:
-                    self._standings[address.first] = standing
-                    over = standing.state in FINISHED
-                    futures = self._by_job.pop(address.first, []) if over else []
-                for future in futures:
-                    _settle(future, standing)
+                    asked.answer(reply)
+            case Received(data=JobStanding() as standing):
+                self._stands(standing)
             case Received(address=address, data=NodeInfo() as info):
                 with self._lock:
                     self._infos[address.first] = info
@@ -469,11 +479,23 @@ class Client:
                 with self._lock:  # what was on its way when the connection broke may be lost
                     for given in self._asked.values():
                         given.due_s = 0.0
+                    self._again_due_s = 0.0
             case LinkDown(reason=reason):
                 self._up = False
                 self._trouble = reason
             case Refused(cause="denied"):
                 raise NotConnectedError("the broker does not let this user ask for work")
+
+    def _stands(self, standing: JobStanding) -> None:
+        with self._lock:
+            known = self._standings.get(standing.job)
+            if known is not None and known.changed_ms > standing.changed_ms:
+                return  # what is retained may come after what we were told
+            self._standings[standing.job] = standing
+            over = standing.state in FINISHED
+            futures = self._by_job.pop(standing.job, []) if over else []
+        for future in futures:
+            _settle(future, standing)
 
     def _forget(self, address: Address) -> None:
         with self._lock:
@@ -486,12 +508,13 @@ class Client:
 
     def _send_again(self) -> None:
         now = self._clock.now()
-        if not self._up:
+        if not self._up or now < self._again_due_s:
             return
         with self._lock:
             due = [asked for asked in self._asked.values() if now >= asked.due_s]
             for asked in due:
                 asked.due_s = now + RESEND_S
+            self._again_due_s = min((given.due_s for given in self._asked.values()), default=NEVER)
         for asked in due:
             self._link.publish(Publish(asked.address, asked.request))
 

@@ -84,9 +84,7 @@ def run(
     inbox: Inbox[Any],
     clock: Clock,
     carry_out: Callable[[Sequence[EffectT]], None],
-    batch_max: int = 1,
-    *,
-    together: bool = False,
+    together_max: int = 1,
 ) -> str:
     """Drive `core` until it asks to `Exit`; returns the reason it gave.
 
@@ -95,10 +93,9 @@ def run(
         inbox: where its facts come from.
         clock: tells it the time.
         carry_out: does what it asks.
-        batch_max: so many facts that wait already are handled before what came of them is carried
-            out together. Above 1 for a core whose effects cost a transaction, and only there: it
-            makes the first of them wait for the last.
-        together: give them to the core as one `Together`, so that it need not conclude after each.
+        together_max: above 1, so many facts that wait already are given to it as one `Together`, and
+            what comes of them is carried out together. For a core that knows what to do with them,
+            and whose effects cost less that way.
 
     An exception in the core or in `carry_out` is not caught: a process that cannot decide must end,
     and its supervisor starts it again.
@@ -120,37 +117,12 @@ def run(
                 carry_out(late)
                 if reason := _exit_reason(late):
                     return reason
-            if together and batch_max > 1 and inbox.backlog:
-                event = Together((event, *inbox.more(batch_max - 1)))
+            if together_max > 1 and inbox.backlog:
+                event = Together((event, *inbox.more(together_max - 1)))
             effects = core.handle(event, now)
-            if not together and batch_max > 1 and inbox.backlog and _exit_reason(effects) is None:
-                effects = _more(core, inbox, clock, effects, batch_max)
         carry_out(effects)
         if reason := _exit_reason(effects):
             return reason
-
-
-def _more(
-    core: Core[Any, EffectT],
-    inbox: Inbox[Any],
-    clock: Clock,
-    effects: Sequence[EffectT],
-    batch_max: int,
-) -> Sequence[EffectT]:
-    """`effects`, and those of facts that wait, up to the next deadline."""
-    gathered = list(effects)
-    for _ in range(batch_max - 1):
-        deadline, now = core.next_deadline(), clock.now()
-        if deadline is not None and now >= deadline:
-            break
-        event = inbox.get(0)
-        if event is None:
-            break
-        more = core.handle(event, now)
-        gathered += more
-        if _exit_reason(more) is not None:
-            break
-    return gathered
 
 
 def _exit_reason(effects: Sequence[object]) -> str | None:

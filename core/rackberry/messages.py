@@ -584,4 +584,5 @@ MESSAGES: dict[topics.Route, type[Message]] = {
     topics.REQUEST_CANCEL: CancelJob,
     topics.REQUEST_RETRY: Retry,
     topics.REPLY: Reply,
+    topics.REPLY_JOB: JobStanding,
 }

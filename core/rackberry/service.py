@@ -66,8 +66,8 @@ class Watched:
 
     def handle(self, event: Any, now: float) -> Sequence[Any]:
         """The core's own, told of every two seconds."""
-        own = self._core.next_deadline()
         if isinstance(event, Tick):
+            own = self._core.next_deadline()
             # The loop measured against our deadline; the core is told of its own, and only when it is due.
             if own is None or own > now:
                 effects: Sequence[Any] = ()

@@ -366,6 +366,16 @@ REPLY = Route(
     expiry_s=30,
     bundled=True,
 )
+REPLY_JOB = Route(
+    "reply-job",
+    "reply/{client}/job",
+    "master",
+    False,
+    1,
+    "how a job ended, to whoever submitted it; in a flood long before master/job says so",
+    expiry_s=30,
+    bundled=True,
+)
 
 ROUTES: tuple[Route, ...] = tuple(
     value for value in list(globals().values()) if type(value) is Route

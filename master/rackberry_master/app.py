@@ -37,7 +37,7 @@ from rackberry_master.store import Store, StoreError
 log = logging.getLogger("rackberry.master")
 
 FLUSH_S = 1.0
-BATCH_MAX = 256  # facts to a transaction, of those that wait already
+TOGETHER_MAX = 256  # facts to a transaction, of those that wait already
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -114,7 +114,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     link.start()
     try:
-        run(Watched(master, Service()), inbox, clock, carry_out, BATCH_MAX, together=True)
+        run(Watched(master, Service()), inbox, clock, carry_out, together_max=TOGETHER_MAX)
     except (StoreError, JobStoreError) as error:
         print(f"rackberry-master: {error}", file=sys.stderr)
         return 1

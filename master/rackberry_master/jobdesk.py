@@ -7,6 +7,10 @@ illegal one is counted and changes nothing. Changed jobs gather in `changed`; `c
 into effects, records first, what is published after. So one call of `handle` is one transaction, in
 which a job is written once, however often it changed.
 
+Where a job stands is retained by the broker under a topic of its own, which costs every party more than a
+short job does. So its end is told at once, in bundles, to whoever submitted it, and what is retained
+follows as fast as PUBLISHED_MAX allows.
+
 Who waits for what is kept ready, so that no fact costs a walk over the queue: jobs that could run now
 are in `queue`; jobs that wait for a time are on the `agenda`; jobs that wait for others are found
 from those by `dependents`. Open attempts are few (no more than slots and what is prefetched), so those
@@ -48,9 +52,8 @@ from rackberry_master.waiting import WaitingQueue
 BUSY = LIVE | {AttemptState.CLOSING}
 NEVER = float("inf")
 PUBLISH_INTERVAL_S = 0.1  # a job that passes through several states in less is published once
-PUBLISH_AT_ONCE_MAX = (
-    30  # of those that are not finished: in a flood, most finish before their turn
-)
+PUBLISHED_MAX = 30  # jobs in that time: in a flood, most finish before their turn
+PUBLISHED_IDLE_MAX = 300  # when nothing waits for a slot
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +170,12 @@ class JobDesk:
         self._erased: list[Erase] = []
         self.changed: dict[str, None] = {}
         self.dirty: dict[str, None] = {}
+        """Jobs of which what is retained is not true any more."""
+        self.urgent: dict[str, None] = {}
+        """The same of jobs that are over or held."""
+        self._window_s = float("-inf")
+        self._published = 0
+        """Since `_window_s`."""
         self.publish_due_s = NEVER
         self.finished: dict[str, None] = {}
         self.finished_bytes = 0
@@ -355,12 +364,15 @@ class JobDesk:
             if entry is None:
                 continue
             effects.append(Persist(entry.record))
-            if entry.record.state in FINISHED or entry.record.state is JobState.HELD:
-                self._publish(entry)
+            if entry.record.state in FINISHED:
+                self._tell_submitter(entry)
+                self.urgent[job] = None
+            elif entry.record.state is JobState.HELD:
+                self.urgent[job] = None
             else:
                 self.dirty[job] = None
         self.changed.clear()
-        if self.dirty:
+        if self.urgent or self.dirty:
             self._publish_some(now)
         else:
             self.publish_due_s = NEVER
@@ -372,16 +384,29 @@ class JobDesk:
         return effects
 
     def _publish_some(self, now: float) -> None:
-        """Publish of what is unfinished what there is time for."""
+        """Publish what there is time for: what is over or held at once, the rest after a while."""
+        if now >= self._window_s + PUBLISH_INTERVAL_S:
+            self._window_s, self._published = now, 0
+        most = PUBLISHED_MAX if len(self.queue) else PUBLISHED_IDLE_MAX
+        self._publish_of(self.urgent, most)
         if now >= self.publish_due_s:
-            for job in list(itertools.islice(self.dirty, PUBLISH_AT_ONCE_MAX)):
-                if job in self.entries:
-                    self._publish(self.entries[job])
-                else:
-                    del self.dirty[job]
-            self.publish_due_s = now + PUBLISH_INTERVAL_S if self.dirty else NEVER
+            self._publish_of(self.dirty, most)
+            self.publish_due_s = NEVER
+        if not (self.urgent or self.dirty):
+            self.publish_due_s = NEVER
         elif self.publish_due_s == NEVER:
             self.publish_due_s = now + PUBLISH_INTERVAL_S
+
+    def _publish_of(self, jobs: dict[str, None], most: int) -> None:
+        for job in list(itertools.islice(jobs, max(0, most - self._published))):
+            del jobs[job]
+            if job in self.entries:
+                self._published += 1
+                self._publish(self.entries[job])
+
+    def _tell_submitter(self, entry: Entry) -> None:
+        client = entry.record.origin.partition("/")[0]
+        self.out.append(Publish(topics.REPLY_JOB.at(client), entry.record.standing()))
 
     def retell(self, job: str) -> None:
         """Publish where a job stands, though nothing changed: the broker may have lost it."""
@@ -391,6 +416,7 @@ class JobDesk:
     def _publish(self, entry: Entry) -> None:
         job = entry.record.job
         self.dirty.pop(job, None)
+        self.urgent.pop(job, None)
         progress = max((lease.progress or 0.0 for lease in entry.live), default=None)
         self.out.append(Publish(topics.MASTER_JOB.at(job), entry.record.standing(progress)))
 
@@ -409,8 +435,8 @@ class JobDesk:
         self.by_origin.pop(entry.record.origin, None)
         self.dependents.pop(job, None)
         self.agenda.drop(job)
-        self.changed.pop(job, None)
-        self.dirty.pop(job, None)
+        for named in (self.changed, self.dirty, self.urgent):
+            named.pop(job, None)
         self._erased.append(Erase(job))
         self.out.append(Clear(topics.MASTER_JOB.at(job)))
 

@@ -273,6 +273,9 @@ class Shape(NamedTuple):
     rerun: bool = True
 
 
+NO_NEEDS = Needs()
+
+
 def shape_of(spec: JobSpec) -> Shape:
     """The shape of a job.
 
@@ -280,6 +283,8 @@ def shape_of(spec: JobSpec) -> Shape:
     'primes'
     """
     needs = spec.needs
+    if needs == NO_NEEDS:
+        return Shape(spec.handler, rerun=spec.on_loss == "rerun")
     return Shape(
         spec.handler,
         tuple(sorted(needs.labels.items())),

@@ -43,7 +43,18 @@ from rackberry.messages import (
     Verdict,
     Vitals,
 )
-from rackberry.ports import Cleared, Exit, LinkDown, LinkUp, Publish, Received, Refused, Stop, Tick
+from rackberry.ports import (
+    Cleared,
+    Exit,
+    LinkDown,
+    LinkUp,
+    Publish,
+    Received,
+    Refused,
+    Stop,
+    Tick,
+    Together,
+)
 from rackberry.states import Condition, Liveness, Quality, Scheduling
 from rackberry_agent.attempts import Attempts, Ended, Progressed, Reconnected, WorkSpec
 from rackberry_agent.drilling import Drilling
@@ -211,19 +222,23 @@ class Agent:
         return due_s
 
     def handle(self, event: Event, now: float) -> list[Effect]:
-        """Apply a fact; returns what is to be done, in order."""
+        """Apply a fact, or several that came together; returns what is to be done, in order."""
         out = self._out = []
+        for fact in event.facts if type(event) is Together else (event,):
+            self._take(fact, now)
+        if self._stopping is None:
+            self._show(now)
+        return out
+
+    def _take(self, event: Event, now: float) -> None:
         if self._stopping is not None:
             self._on_last_moments(event, now)
-            return out
+            return
         on = self._on.get(type(event))
         if on is not None:
             on(event, now)
         if self._ending is not None and self._working.ended(now):
             self._goodbye(self._ending, now)
-        if self._stopping is None:
-            self._show(now)
-        return out
 
     # --- the link ---------------------------------------------------------------------------------
 

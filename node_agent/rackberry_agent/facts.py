@@ -20,6 +20,7 @@ from rackberry.ports import (
     Refused,
     Stop,
     Tick,
+    Together,
 )
 from rackberry_agent import attempts
 from rackberry_agent.drilling import DrillMyself
@@ -82,6 +83,6 @@ class CapacityRead:
 Event = (
     LinkUp | LinkDown | CaughtUp | Received | Cleared | Refused | Tick | Stop
     | LevelRead | ValueRead | VitalsRead | ClockRead | BrightnessRead | CapacityRead
-    | attempts.Progressed | attempts.Ended
+    | attempts.Progressed | attempts.Ended | Together
 )  # fmt: skip
 Effect = Publish | SetBrightness | Exit | DrillMyself | attempts.Effect

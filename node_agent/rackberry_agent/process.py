@@ -23,7 +23,7 @@ from rackberry.clock import Clock, SystemClock, new_incarnation, system_random
 from rackberry.config import BrokerSettings
 from rackberry.loop import Inbox, run, thread
 from rackberry.mqtt import Link
-from rackberry.ports import Clear, Exit, LinkDown, LinkUp, Publish, Stop
+from rackberry.ports import Clear, Exit, LinkDown, LinkUp, Publish, Stop, Together
 from rackberry.service import Service, Watched
 from rackberry.topics import NODE_SENSOR
 from rackberry.wire import Stamper
@@ -47,7 +47,7 @@ from rackberry_agent.workshop import Workshop, state_directory
 log = logging.getLogger("rackberry.agent")
 
 FLUSH_S = 1.0  # goodbye and LEDs off within 2 s of SIGTERM, also when the broker is frozen
-BATCH_MAX = 64  # results that end together travel together
+TOGETHER_MAX = 64  # results that end together travel together
 
 
 def run_agent(
@@ -139,9 +139,8 @@ def serve(
         thread(name, body, inbox, Stop("a reading thread died"))
     link.start()
     try:
-        reason = run(
-            Watched(Narrator(agent, settings.broker), Service()), inbox, clock, carry_out, BATCH_MAX
-        )
+        core = Watched(Narrator(agent, settings.broker), Service())
+        reason = run(core, inbox, clock, carry_out, together_max=TOGETHER_MAX)
     finally:
         ended.set()
         _leave(cooling, workshop)
@@ -216,11 +215,12 @@ class Narrator:
 
     def handle(self, event: Event, now: float) -> list[Effect]:
         """The core's own, with a line in the log when the link changed."""
-        if isinstance(event, LinkUp):
-            self._tell(logging.INFO, f"connected to the broker at {self._where}")
-        elif isinstance(event, LinkDown):
-            doing = {"refused": "the broker refused us: "}.get(event.kind, "")
-            self._tell(logging.WARNING, f"{doing}{event.reason}; trying again")
+        for fact in event.facts if isinstance(event, Together) else (event,):
+            if isinstance(fact, LinkUp):
+                self._tell(logging.INFO, f"connected to the broker at {self._where}")
+            elif isinstance(fact, LinkDown):
+                doing = {"refused": "the broker refused us: "}.get(fact.kind, "")
+                self._tell(logging.WARNING, f"{doing}{fact.reason}; trying again")
         return self._agent.handle(event, now)
 
     def _tell(self, level: int, words: str) -> None:

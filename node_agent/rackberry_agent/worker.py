@@ -176,15 +176,16 @@ def main(control: int, tasks: int) -> None:
     decode = msgspec.json.Decoder(Task).decode
     channel.say(Word(kind="ready"))
     output, mark = os.dup(1), setup.mark.encode()
-    before = memory_now()
+    before, limits = memory_now(), Limits()
     while packet := given.recv(TASK_BYTES_MAX):
         task = decode(packet)
         now = memory_now()
         scratch.enter()
         began_s = clock.now()
-        with limits(task, now):
-            context = WorkerContext(channel, task, scratch.path, setup.policy)
-            outcome, result, error = run(handlers, task, context)
+        limits.set(task, now)
+        context = WorkerContext(channel, task, scratch.path, setup.policy)
+        outcome, result, error = run(handlers, task, context)
+        limits.lift()
         ran_s = clock.now() - began_s
         with contextlib.suppress(OSError, ValueError):
             sys.stdout.flush()
@@ -231,21 +232,29 @@ def memory_now() -> Memory:
     return Memory(int(mapped) * PAGE_BYTES, int(resident) * PAGE_BYTES)
 
 
-@contextlib.contextmanager
-def limits(task: Task, memory: Memory) -> Any:
-    """The kernel's limits for one attempt; taken back afterwards."""
-    kinds = {resource.RLIMIT_FSIZE: task.file_max_bytes}
-    if task.mem_max_bytes is not None:
-        kinds[resource.RLIMIT_AS] = memory.mapped_bytes + task.mem_max_bytes
-    before = {kind: resource.getrlimit(kind) for kind in kinds}
-    for kind, soft in kinds.items():
-        hard = before[kind][1]
-        resource.setrlimit(kind, (soft if hard < 0 else min(soft, hard), hard))
-    try:
-        yield
-    finally:
-        for kind, both in before.items():
-            resource.setrlimit(kind, both)
+class Limits:
+    """The kernel's limits for one attempt after the other (setrlimit(2))."""
+
+    def __init__(self) -> None:
+        self._whole = resource.getrlimit(resource.RLIMIT_AS)
+        self._hard_file = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+        self._file_max = -1
+
+    def set(self, task: Task, memory: Memory) -> None:
+        """Before an attempt."""
+        if task.file_max_bytes != self._file_max:
+            self._file_max = task.file_max_bytes
+            _set(resource.RLIMIT_FSIZE, self._file_max, self._hard_file)
+        if task.mem_max_bytes is not None:
+            _set(resource.RLIMIT_AS, memory.mapped_bytes + task.mem_max_bytes, self._whole[1])
+
+    def lift(self) -> None:
+        """After it: its worker needs memory to say how it ended, but writes no files."""
+        resource.setrlimit(resource.RLIMIT_AS, self._whole)
+
+
+def _set(kind: int, soft: int, hard: int) -> None:
+    resource.setrlimit(kind, (soft if hard < 0 else min(soft, hard), hard))
 
 
 def run(handlers: Any, task: Task, context: WorkerContext) -> tuple[str, bytes, str]:

@@ -118,7 +118,12 @@ def test_a_job_goes_from_submission_to_result() -> None:
     token = desk.place(job)
     assert desk.state(job) is JobState.RUNNING
     desk.report(job, token, result={"answer": 42}, ran_s=1.5)
-    (standing,) = desk.said(JobStanding)
+    told, standing = desk.said(JobStanding)
+    assert told == standing
+    assert [e.address for e in desk.effects if isinstance(e, Publish) and e.data == told] == [
+        topics.REPLY_JOB.at("ann"),
+        topics.MASTER_JOB.at(job),
+    ]
     assert (standing.state, standing.result, standing.node) == ("done", {"answer": 42}, "n1")
     assert standing.reason == "done on n1 in 1.5 s"
     assert [(c.why, c.token) for c in desk.said(Cancel)] == [("recorded", token)]

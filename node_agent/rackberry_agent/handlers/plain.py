@@ -15,10 +15,11 @@ def sleep(args: dict[str, Any], context: Context) -> dict[str, float]:
     """Do nothing for a while."""
     seconds = float(args.get("seconds", 1.0))
     never = threading.Event()
-    for step in range(SLEEP_STEPS):
-        never.wait(seconds / SLEEP_STEPS)
-        if seconds >= 1:
-            context.progress((step + 1) / SLEEP_STEPS)
+    steps = SLEEP_STEPS if seconds >= 1 else 1
+    for step in range(steps):
+        never.wait(seconds / steps)
+        if steps > 1:
+            context.progress((step + 1) / steps)
     return {"slept_s": seconds}
 
 
