@@ -201,7 +201,7 @@ NODE_ATTEMPT = Route(
     "node/{node}/attempt",
     "node",
     False,
-    1,
+    0,  # said again until it is answered
     "accepted, progress, finished of one attempt",
     bundled=True,
 )
@@ -236,16 +236,21 @@ CMD_DRILL = Route(
     expiry_s=10,
 )
 CMD_RUN = Route(
-    "cmd-run", "cmd/{node}/run", "master", False, 1, "begin an attempt of a job", bundled=True
+    "cmd-run",
+    "cmd/{node}/run",
+    "master",
+    False,
+    0,  # what did not arrive no heartbeat names, and it is given out again
+    "begin an attempt of a job",
+    bundled=True,
 )
 CMD_CANCEL = Route(
     "cmd-cancel",
     "cmd/{node}/cancel",
     "master",
     False,
-    1,
+    0,  # said again to every heartbeat that names the attempt
     "stop an attempt, or forget it: its result is recorded",
-    expiry_s=10,
     bundled=True,
 )
 CMD_SHUTDOWN = Route(
@@ -363,7 +368,6 @@ REPLY = Route(
     False,
     1,
     "the master's answer to a request",
-    expiry_s=30,
     bundled=True,
 )
 REPLY_JOB = Route(
@@ -371,9 +375,8 @@ REPLY_JOB = Route(
     "reply/{client}/job",
     "master",
     False,
-    1,
+    0,  # master/job says the same, retained
     "how a job ended, to whoever submitted it; in a flood long before master/job says so",
-    expiry_s=30,
     bundled=True,
 )
 

@@ -52,8 +52,9 @@ from rackberry_master.waiting import WaitingQueue
 BUSY = LIVE | {AttemptState.CLOSING}
 NEVER = float("inf")
 PUBLISH_INTERVAL_S = 0.1  # a job that passes through several states in less is published once
-PUBLISHED_MAX = 30  # jobs in that time: in a flood, most finish before their turn
-PUBLISHED_IDLE_MAX = 300  # when nothing waits for a slot
+WINDOW_S = 0.02
+PUBLISHED_MAX = 6  # jobs in a window: in a flood, most finish before their turn
+PUBLISHED_IDLE_MAX = 30  # the same when nothing waits for a slot
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +174,7 @@ class JobDesk:
         """Jobs of which what is retained is not true any more."""
         self.urgent: dict[str, None] = {}
         """The same of jobs that are over or held."""
+        self.dirty_due_s = NEVER
         self._window_s = float("-inf")
         self._published = 0
         """Since `_window_s`."""
@@ -375,7 +377,7 @@ class JobDesk:
         if self.urgent or self.dirty:
             self._publish_some(now)
         else:
-            self.publish_due_s = NEVER
+            self.publish_due_s = self.dirty_due_s = NEVER
         if self._erased:
             effects += self._erased
             self._erased = []
@@ -385,17 +387,18 @@ class JobDesk:
 
     def _publish_some(self, now: float) -> None:
         """Publish what there is time for: what is over or held at once, the rest after a while."""
-        if now >= self._window_s + PUBLISH_INTERVAL_S:
+        if now >= self._window_s + WINDOW_S:
             self._window_s, self._published = now, 0
         most = PUBLISHED_MAX if len(self.queue) else PUBLISHED_IDLE_MAX
         self._publish_of(self.urgent, most)
-        if now >= self.publish_due_s:
+        if now >= self.dirty_due_s:
             self._publish_of(self.dirty, most)
-            self.publish_due_s = NEVER
-        if not (self.urgent or self.dirty):
-            self.publish_due_s = NEVER
-        elif self.publish_due_s == NEVER:
-            self.publish_due_s = now + PUBLISH_INTERVAL_S
+            self.dirty_due_s = self._window_s + WINDOW_S
+        if not self.dirty:
+            self.dirty_due_s = NEVER
+        elif self.dirty_due_s == NEVER:
+            self.dirty_due_s = now + PUBLISH_INTERVAL_S
+        self.publish_due_s = self._window_s + WINDOW_S if self.urgent else self.dirty_due_s
 
     def _publish_of(self, jobs: dict[str, None], most: int) -> None:
         for job in list(itertools.islice(jobs, max(0, most - self._published))):

@@ -87,7 +87,7 @@ class Work:
                 self._explain_due_s = now + EXPLAIN_INTERVAL_S
                 self._explain_waits()
                 if self.ledger.desk.dirty:
-                    self.ledger.desk.publish_due_s = min(self.ledger.desk.publish_due_s, now)
+                    self.ledger.desk.dirty_due_s = min(self.ledger.desk.dirty_due_s, now)
         return self.ledger.desk.commit(now)
 
     def _learn(self, event: Reported) -> None:

@@ -85,11 +85,14 @@ class Demo:
         port: int | None = None,
         seed: int = 1,
         detector: dict[str, float] | None = None,
+        *,
+        direct: bool = False,
     ) -> None:
         self.directory = directory
         self._members = members(nodes)
         self._detector = detector or {}
         self._seed = seed
+        self._direct = direct
         self._stopping = threading.Event()
         self._supervisor: threading.Thread | None = None
         (directory / "broker").mkdir()
@@ -148,7 +151,7 @@ class Demo:
             f'node = "{node}"\nnice = 0\ndrills = true\nonewire_dir = "{onewire}"\n'
             f'state_dir = "{self.directory}/{node}-state"\n'
             f"[work]\nslots = {SLOTS}\ncapacity = 1.0\n"
-            f"[broker]\nport = {self.wires.port(node)}\n"
+            f"[broker]\nport = {self.broker.port if self._direct else self.wires.port(node)}\n"
             '[pins]\nfactory = "mock"\n'
             '[inputs.button]\nkind = "button"\npin = 27\n'
             '[inputs.door]\nkind = "contact"\npin = 17\npull = "up"\nactive = "high"\n'
@@ -324,8 +327,12 @@ def rack(
     port: int | None = None,
     seed: int = 1,
     detector: dict[str, float] | None = None,
+    *,
+    direct: bool = False,
 ) -> Iterator[Demo]:
     """A demo rack in a temporary folder, for the time of a `with`; nothing is left behind.
+
+    `direct`: without the relay between nodes and broker, for measurements; nothing can be cut off then.
 
     Raises:
         DemoError: when it cannot be started.
@@ -335,7 +342,7 @@ def rack(
     janitor = _start_janitor(directory, link)
     demo = None
     try:
-        demo = Demo(directory, nodes, port, seed, detector)
+        demo = Demo(directory, nodes, port, seed, detector, direct=direct)
         yield demo
     finally:
         if demo is not None:
