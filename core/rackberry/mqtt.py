@@ -1,4 +1,4 @@
-"""The link to the broker: the only module that imports paho.
+"""The link to the broker; with `mqtt_blocks` the only module that imports paho.
 
 Theory of operation: one network thread owns the paho client and nobody else touches it. The owner of
 the process hands `Publish` and `Clear` effects to `publish`, which queues them and wakes the thread;
@@ -16,8 +16,8 @@ What this adapter makes true, and paho alone does not:
 - Messages for one topic of a bundled route that wait together travel together. A message that waits for
   nobody is sent at once; order is kept on each topic, as MQTT keeps it.
 - TCP_NODELAY: without it Nagle and delayed acknowledgements cost 40 ms for each QoS 1 message.
-- The socket is read and written in blocks: paho asks the kernel for single bytes, several calls a message,
-  and sends every packet in a call of its own.
+- The socket is read and written in blocks, and the packets there are thousands of are read and written
+  here (see `rackberry.packets`); paho asks the kernel for single bytes and sends each packet by itself.
 - The death of the network thread is the death of the process (see `rackberry.loop`).
 """
 
@@ -26,7 +26,6 @@ import logging
 import queue
 import select
 import socket
-import sys
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -34,7 +33,7 @@ from threading import Event as Flag
 from typing import Any
 
 import paho.mqtt.client as paho
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
@@ -43,6 +42,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from rackberry.clock import Clock, Random
 from rackberry.config import BrokerSettings
 from rackberry.loop import Inbox, thread
+from rackberry.mqtt_blocks import BlockClient
 from rackberry.ports import CaughtUp, Clear, Cleared, LinkDown, LinkEffect, LinkUp, Publish, Refused
 from rackberry.topics import Address, UnknownTopicError, parse
 from rackberry.wire import RefusalError, Stamper, bundle, decode_all
@@ -59,7 +59,6 @@ CONNECT_TIMEOUT_S = 5.0
 BACKOFF_S_MIN = 0.2
 BACKOFF_S_MAX = 4.0  # a restarted broker must have its rack back within 5 s
 LASTED_S = 10.0
-BLOCK_BYTES = 64 * 1024
 BUNDLED_MAX = 64  # messages to a payload
 BUNDLED_BYTES_MAX = 32 * 1024
 SENTINEL = "meta/caught-up"  # nothing is published there: its SUBACK follows what is retained
@@ -121,7 +120,7 @@ class Link:
         self._woken = False
         self._stopping = Flag()
         self._stopped = Flag()
-        self._client: _BlockClient | None = None
+        self._client: BlockClient | None = None
         self._connected = False
         self._answered = False  # by a CONNACK, of whatever kind
         self._gate_open = False  # closed until the birth is out
@@ -189,7 +188,7 @@ class Link:
         self._wake.close()
         self._stopped.set()
 
-    def _serve(self, client: "_BlockClient") -> None:
+    def _serve(self, client: BlockClient) -> None:
         """Drive one connection until it ends or we are asked to stop."""
         self._client = client
         misc_due_s = self._clock.now() + 1.0
@@ -257,7 +256,7 @@ class Link:
             del self._growing[address]
         return items
 
-    def _send_pending(self, client: "_BlockClient") -> None:
+    def _send_pending(self, client: BlockClient) -> None:
         self._take_outgoing()
         if not self._connected:
             return
@@ -280,7 +279,7 @@ class Link:
                 return
         self._gate_open = True
 
-    def _send(self, client: "_BlockClient", items: list[Item]) -> None:
+    def _send(self, client: BlockClient, items: list[Item]) -> None:
         address = items[0][0].address
         topic = address.under(self._settings.root)
         sent: list[Item] = []
@@ -314,16 +313,19 @@ class Link:
             self._send_payload(client, topic, payloads, sent)
 
     def _send_payload(
-        self, client: "_BlockClient", topic: str, payloads: list[bytes], items: list[Item]
+        self, client: BlockClient, topic: str, payloads: list[bytes], items: list[Item]
     ) -> None:
         effect = items[0][0]
         assert isinstance(effect, Publish)
-        properties = self._expiry(effect.expiry_s) if self._v5 and effect.expiry_s else None
-        qos = effect.qos_effective
         retained = effect.address.route.retained
-        info = client.publish(topic, bundle(payloads), qos, retained, properties)
-        if qos:
-            self._unacknowledged[info.mid] = items
+        if effect.qos_effective == 0:
+            client.publish_unconfirmed(
+                topic.encode(), bundle(payloads), retained=retained, expiry_s=effect.expiry_s
+            )
+            return
+        properties = self._expiry(effect.expiry_s) if self._v5 and effect.expiry_s else None
+        info = client.publish(topic, bundle(payloads), 1, retained, properties)
+        self._unacknowledged[info.mid] = items
 
     def _expiry(self, expiry_s: int) -> Properties:
         if expiry_s not in self._expiries:  # a handful of values in a process's life
@@ -332,7 +334,7 @@ class Link:
             self._expiries[expiry_s] = properties
         return self._expiries[expiry_s]
 
-    def _forget_connection(self, client: "_BlockClient") -> None:
+    def _forget_connection(self, client: BlockClient) -> None:
         if self._connected:
             self._inbox.put(LinkDown("the connection to the broker ended"))
         elif not self._answered and not self._stopping.is_set():
@@ -352,16 +354,17 @@ class Link:
         self._pending = deque(kept[-KEPT_MAX:])
         self._growing.clear()
         self._unacknowledged.clear()
-        for callback in ("on_connect", "on_disconnect", "on_message", "on_publish", "on_subscribe"):
+        for callback in ("on_connect", "on_disconnect", "on_publish", "on_subscribe"):
             setattr(client, callback, None)
 
     # --- the paho client --------------------------------------------------------------------------
 
-    def _make_client(self) -> "_BlockClient":
+    def _make_client(self) -> BlockClient:
         settings = self._settings
-        client = _BlockClient(
+        client = BlockClient(
             CallbackAPIVersion.VERSION2,
             client_id=self._client_id,
+            delivered=self._on_delivered,
             protocol=MQTTProtocolVersion.MQTTv5 if self._v5 else MQTTProtocolVersion.MQTTv311,
             reconnect_on_failure=False,
         )
@@ -375,7 +378,6 @@ class Link:
         client.on_pre_connect = self._on_pre_connect
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
-        client.on_message = self._on_message
         client.on_publish = self._on_publish
         client.on_subscribe = self._on_subscribe
         client.on_socket_open = _on_socket_open
@@ -437,21 +439,18 @@ class Link:
                 words = f"another client connected as {self._client_id!r}"
             self._inbox.put(LinkDown(words))
 
-    def _on_message(
-        self, _client: paho.Client, _userdata: object, message: paho.MQTTMessage
-    ) -> None:
+    def _on_delivered(self, topic_bytes: bytes, payload: bytes, retained: bool) -> None:
         try:
-            topic = message.topic
+            topic = topic_bytes.decode()
         except UnicodeDecodeError:
             self._inbox.put(Refused("unknown-topic", "(a topic that is not UTF-8)"))
             return
-        payload = bytes(message.payload)
         if self._tap is not None:
             self._tap(topic, payload)
         if not payload:
             self._on_cleared(topic)
             return
-        for fact in decode_all(self._settings.root, topic, payload, retained=message.retain):
+        for fact in decode_all(self._settings.root, topic, payload, retained=retained):
             self._inbox.put(fact)
 
     def _on_cleared(self, topic: str) -> None:
@@ -481,82 +480,6 @@ class Link:
         if type(error).__module__ == "ssl":  # not imported here: see rackberry.lean
             return f"the broker at {where} and this client do not trust each other: {error}"
         return f"no broker answers at {where}: {error.strerror or error}"
-
-
-_OPENSSL = sys.modules.get("ssl") is not None
-
-
-class _BlockClient(paho.Client):
-    """paho, but it gives the kernel blocks, and takes blocks, instead of single bytes and packets.
-
-    `_sock_recv` and `_sock_send` are paho's own seams between its parser and the socket. Should a later
-    paho 2 rename them, these are never called and paho works as it always did: slower, not wrong.
-    """
-
-    _block = b""
-    _block_at = 0
-
-    def __init__(self, *args: Any, **more: Any) -> None:
-        super().__init__(*args, **more)
-        self.blocks = True
-        self.unsent = bytearray()
-        """What paho holds to be sent and the kernel has not taken."""
-
-    def _sock_recv(self, bufsize: int) -> bytes:
-        if self._block_at >= len(self._block):
-            self._block = self._receive()
-            self._block_at = 0
-        chunk = self._block[self._block_at : self._block_at + bufsize]
-        self._block_at += len(chunk)
-        return chunk
-
-    def _receive(self) -> bytes:
-        if _OPENSSL:
-            return super()._sock_recv(BLOCK_BYTES)
-        # paho 2.2 runs without the ssl module, but names its exceptions when a socket is not ready.
-        sock = self.socket()
-        if sock is None:
-            raise ConnectionError("the socket is closed")
-        return sock.recv(BLOCK_BYTES)
-
-    def _sock_send(self, buf: bytes | bytearray) -> int:
-        if self.blocks:
-            self.unsent += buf
-            return len(buf)
-        return self._send_now(buf)
-
-    def _send_now(self, buf: bytes | bytearray) -> int:
-        if _OPENSSL:
-            return super()._sock_send(buf)
-        sock = self.socket()
-        if sock is None:
-            raise ConnectionError("the socket is closed")
-        return sock.send(buf)
-
-    def loop_write(self) -> MQTTErrorCode:
-        """Let paho write what it has, then give it to the kernel in one piece."""
-        code = super().loop_write()
-        while self.unsent and self.socket() is not None:
-            try:
-                sent = self._send_now(self.unsent)
-            except BlockingIOError:  # paho makes TLS say it like this, too
-                break
-            except OSError:  # the connection is gone, and reading from it says so
-                self.unsent.clear()
-                break
-            del self.unsent[:sent]
-        return code
-
-    def read_block(self) -> None:
-        """Handle all packets of one block, and what TLS holds back behind it."""
-        while True:
-            code = self.loop_read()
-            sock = self.socket()
-            if code != MQTTErrorCode.MQTT_ERR_SUCCESS or sock is None:
-                return
-            held = sock.pending() if hasattr(sock, "pending") else 0  # only TLS holds bytes back
-            if self._block_at >= len(self._block) and not held:
-                return
 
 
 def _on_socket_open(_client: paho.Client, _userdata: object, sock: Any) -> None:

@@ -9,13 +9,13 @@ import sys
 from rackberry.lean import without_openssl
 without_openssl()
 import socket
-import rackberry.mqtt
+import rackberry.mqtt_blocks
 from paho.mqtt.enums import CallbackAPIVersion
 assert sys.modules["ssl"] is None
-client = rackberry.mqtt._BlockClient(CallbackAPIVersion.VERSION2)
+client = rackberry.mqtt_blocks.BlockClient(CallbackAPIVersion.VERSION2, delivered=print)
 client._sock, other = socket.socketpair()
 client._sock.setblocking(False)
-for would_block in (lambda: client._sock_recv(10), lambda: [client._send_now(b"x" * 65536) for _ in range(99)]):
+for would_block in (client._receive, lambda: [client._send_now(b"x" * 65536) for _ in range(99)]):
     try:
         would_block()
     except BlockingIOError:
