@@ -125,13 +125,16 @@ Work.TestCase.settings = settings(
 TestWork = Work.TestCase
 
 
-def strike(world: World, chance: Random, number: int) -> None:
+def strike(world: World, chance: Random, number: int, *, quick: bool = False) -> None:
     name = chance.choice(["n0", "n1", "n2"])
     kind = chance.randrange(16)
     if kind < 5:
         on_loss: Any = chance.choice(["rerun", "exclusive", "hold"])
         request = Submit(id=f"r{number}", client="ann", handler="work", on_loss=on_loss)
         world.submit(request, chance.choice(["", "", "before", "after"]))
+        for more in range(chance.randrange(30) if quick else 0):
+            id_ = f"q{number}-{more}"
+            world.submit(Submit(id=id_, client="ann", handler="quick", on_loss=on_loss))
     elif kind < 7:
         setattr(world.nodes[name], "stalled" if kind == 5 else "frozen", True)
     elif kind < 11:
@@ -148,12 +151,14 @@ def strike(world: World, chance: Random, number: int) -> None:
         world.heal(name)
 
 
-def storm(seed: int, steps: int = 60) -> World:
+def storm(seed: int, steps: int = 60, *, quick: bool = False) -> World:
     """One random life of a rack, reproduced by its seed."""
     world, chance = World(seed), Random(seed)
+    if quick:
+        world.prefetch = 12
     world.step(1.0)
     for number in range(steps):
-        strike(world, chance, number)
+        strike(world, chance, number, quick=quick)
         world.step(chance.choice([0.25, 0.5, 2.0, 5.0, 13.0]))
     world.converge()
     return world
@@ -163,3 +168,9 @@ def storm(seed: int, steps: int = 60) -> World:
 def test_no_storm_loses_or_doubles_a_job(seed: int) -> None:
     world = storm(seed)
     assert world.executions > 0
+
+
+@pytest.mark.parametrize("first", range(0, 20, 5))
+def test_no_storm_of_short_jobs_loses_or_doubles_one(first: int) -> None:
+    worlds = [storm(seed, steps=30, quick=True) for seed in range(first, first + 5)]
+    assert sum(world.ahead for world in worlds) > 100

@@ -29,6 +29,8 @@ class Node:
     disk: dict[tuple[str, int], AttemptReport] = field(default_factory=dict)
     executing: dict[tuple[str, int], float] = field(default_factory=dict)
     dying: dict[tuple[str, int], float] = field(default_factory=dict)
+    ahead: list[Run] = field(default_factory=list)
+    ran_s: dict[tuple[str, int], float] = field(default_factory=dict)
     lease_until_s: float = 0.0
     down: list[tuple[float, Any]] = field(default_factory=list)
     up: list[tuple[float, Any]] = field(default_factory=list)
@@ -43,6 +45,7 @@ class World:
         self.chance = Random(seed)
         self.now = 100.0
         self.slots = slots
+        self.prefetch = 2
         self.term = 1
         self.store: dict[str, JobRecord] = {}
         self.audits = 0
@@ -60,6 +63,7 @@ class World:
         self.produced: set[Any] = set()
         self.tokens: dict[str, int] = {}
         self.executions = 0
+        self.ahead = 0
         self.master_down_until_s = 0.0
         self.beat_due_s = self.now
 
@@ -69,7 +73,7 @@ class World:
         )
 
     def _new_attempts(self, name: str, disk: dict[tuple[str, int], AttemptReport]) -> Attempts:
-        spec = WorkSpec(name, self.slots, frozenset({"work"}))
+        spec = WorkSpec(name, self.slots, frozenset({"work", "quick"}))
         return Attempts(spec, [(job, report) for (job, _), report in disk.items()])
 
     # --- the master -------------------------------------------------------------------------------
@@ -189,6 +193,7 @@ class World:
         node.off = True
         node.executing.clear()
         node.dying.clear()
+        node.ahead.clear()
         node.up.clear()
         node.down.clear()
 
@@ -198,6 +203,7 @@ class World:
         node.incarnation += 1
         node.executing.clear()  # workers die with their agent
         node.dying.clear()
+        node.ahead.clear()
         node.up.clear()  # a new connection: the broker keeps nothing for the old one
         node.down.clear()
         node.attempts = self._new_attempts(name, node.disk)
@@ -206,11 +212,18 @@ class World:
     def tell_node(self, node: Node, event: agent.Event) -> None:
         for effect in node.attempts.handle(event, self.now):
             match effect:
+                case agent.Begin(run=run, ahead=True):
+                    assert (run.handler, run.on_loss) == ("quick", "rerun")
+                    self.ahead += 1
+                    node.ahead.append(run)
                 case agent.Begin(run=run):
                     self._execute(node, run)
                 case agent.Kill(job=job, token=token):
                     if (job, token) in node.executing:
                         node.dying[job, token] = self.now + self.chance.uniform(0, 0.4)
+                    for run in [r for r in node.ahead if (r.job, r.token) == (job, token)]:
+                        node.ahead.remove(run)
+                        node.dying[job, token] = self.now
                 case agent.Keep(job=job, report=report):
                     node.disk[job, report.token] = report
                 case agent.Discard(job=job, token=token):
@@ -228,8 +241,11 @@ class World:
                     assert job != run.job, (
                         f"{run.job} runs on {other.name} under {token} and on {node.name} under {run.token}"
                     )
-        assert sum(1 for _ in node.executing) < self.slots
-        node.executing[run.job, run.token] = self.now + self.chance.choice([0.1, 1.0, 4.0, 15.0])
+        assert len(node.executing) < self.slots
+        long = run.handler == "work" or self.chance.random() < 0.03
+        lasts_s = self.chance.choice([0.1, 1.0, 4.0, 15.0]) if long else STEP_S
+        node.ran_s[run.job, run.token] = 1.0 if long else 0.001
+        node.executing[run.job, run.token] = self.now + lasts_s
 
     def _end(self, node: Node, key: tuple[str, int], outcome: Any) -> None:
         node.executing.pop(key, None)
@@ -244,24 +260,24 @@ class World:
             stage="finished",
             outcome=outcome,
             result=result if outcome == "done" else None,
-            ran_s=1.0,
+            ran_s=node.ran_s.pop(key, 1.0),
         )
         self.tell_node(node, agent.Ended(job, token, report))
 
     def _run_node(self, node: Node) -> None:
         if node.off:
             return
-        if self.now >= node.lease_until_s + 0.5:  # each worker's own alarm, whatever its agent does
-            for key in list(node.executing):
-                if node.frozen:
-                    del node.executing[key]
-                    node.dying[key] = self.now
         if node.frozen:
+            if self.now >= node.lease_until_s + 0.5:  # each worker's own alarm
+                node.dying.update(dict.fromkeys(node.executing, self.now))
+                node.executing.clear()
             return
         for key in [k for k, due_s in node.dying.items() if self.now >= due_s]:
             self._end(node, key, "crashed")
         for key in [k for k, due_s in node.executing.items() if self.now >= due_s]:
             self._end(node, key, self.chance.choice(["done"] * 6 + ["failed", "timeout"]))
+        while node.ahead and len(node.executing) < self.slots:
+            self._execute(node, node.ahead.pop(0))
         self.tell_node(node, agent.Tick())
         if node.stalled:
             return
@@ -330,7 +346,7 @@ class World:
     def place(self, duplicate: bool = False) -> None:
         desk = self.ledger.desk
         for node in sorted(self.believed):
-            room = self.slots * 2 - len(desk.by_node.get(node, {}))
+            room = self.slots * self.prefetch - len(desk.by_node.get(node, {}))
             for head in list(desk.queue.heads())[: max(0, room)]:
                 if head.job in desk.queue:
                     self.tell_master(jobs.Placed(head.job, node, f"given to {node}"))
