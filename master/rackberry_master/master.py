@@ -143,16 +143,17 @@ class Master:
 
     def next_deadline(self) -> float:
         """When a `Tick` is wanted, in monotonic seconds."""
-        due_s = min(
-            self._beat_due_s,
-            self._desk.agenda.next_s,
+        desk, hearing = self._desk, self._hearing
+        due_s = self._beat_due_s
+        for other_s in (
+            desk.agenda.next_s,
             self._dispatcher.next_deadline(),
             self._draining.next_deadline(),
-        )
-        if self._hearing.hold_until_s is not None:
-            due_s = min(due_s, self._hearing.hold_until_s)
-        if self._desk.chronicle.due_s is not None and self._hearing.link_up:
-            due_s = min(due_s, self._desk.chronicle.due_s)
+            hearing.hold_until_s,
+            desk.chronicle.due_s if hearing.link_up else None,
+        ):
+            if other_s is not None and other_s < due_s:
+                due_s = other_s
         return due_s
 
     def handle(self, event: Event, now: float) -> list[Effect]:

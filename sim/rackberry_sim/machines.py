@@ -7,7 +7,9 @@ events sent again. A frozen process handles nothing; what arrives meanwhile wait
 it thaws the loop tells the core how late it is before anything else.
 """
 
+from collections import defaultdict
 from collections.abc import Callable
+from itertools import count
 from typing import Any, Protocol
 
 from rackberry import topics
@@ -73,8 +75,10 @@ class Machine:
         self._waiting: list[Any] = []
         self._kept: list[Publish] = []
         self._unacknowledged: dict[int, Publish] = {}
-        self._seqs: dict[Address, int] = {}
+        self._seqs: defaultdict[Address, count[int]] = defaultdict(count)
         self._booted_ms = 0
+        self._due_s = INF
+        """What the core answered when it was last asked: nothing moves it but a fact."""
         self._tick_s = INF
         self._life = 0
         self._busy_until_s = 0.0
@@ -181,7 +185,7 @@ class Machine:
         core = self.core
         if core is None or self.frozen:
             return
-        due_s = core.next_deadline()
+        due_s = self._due_s = core.next_deadline()
         if due_s >= self._tick_s:
             return  # it is woken before, and looks again then
         self._tick_s = due_s
@@ -197,7 +201,7 @@ class Machine:
             return
         self._tick_s = INF
         now = self.world.now
-        if core.next_deadline() > now:
+        if self._due_s > now:
             self._plan_tick()  # what it wanted has been done meanwhile
             return
         self._feed(ON_TIME if now <= due_s else Tick(now - due_s))
@@ -322,10 +326,9 @@ class Machine:
     def _stamp(self, publish: Publish) -> Received:
         """As `rackberry.wire.Stamper`: numbers count topic by topic."""
         address = publish.address
-        seq = self._seqs[address] = self._seqs.get(address, -1) + 1
         now_ms = int(self.world.now * 1000)
         return Received(
-            address, publish.data, self.incarnation, self.session, seq,
+            address, publish.data, self.incarnation, self.session, next(self._seqs[address]),
             WALL_AT_ZERO_MS + now_ms + self.wall_off_ms, now_ms - self._booted_ms,
         )  # fmt: skip
 
