@@ -204,8 +204,9 @@ class Master:
         self._beat(now)
 
     def _on_tick(self, lag_s: float, now: float) -> None:
-        self._lag_worst_s = max(self._lag_worst_s, lag_s)
-        self._hearing.on_lag(lag_s, now)
+        if lag_s > 0:
+            self._lag_worst_s = max(self._lag_worst_s, lag_s)
+            self._hearing.on_lag(lag_s, now)
         if now >= self._beat_due_s:
             self._beat(now)
         if self._hearing.hold_until_s is not None and now >= self._hearing.hold_until_s:
@@ -282,9 +283,8 @@ class Master:
         elif health.interval_s != pulse.interval_s:
             pulse.restart(health.interval_s)
         pulse.beat(now)
-        member.session = max(
-            member.session, fact.session
-        )  # its birth was published while we were away
+        if fact.session > member.session:
+            member.session = fact.session  # its birth was published while we were away
         vitals = member.vitals = health.vitals
         if vitals.throttled_bits and vitals.throttled_bits & 1:
             member.under_voltage_s = now

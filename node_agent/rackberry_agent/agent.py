@@ -82,6 +82,7 @@ __all__ = [
 
 JITTER = 0.1  # share of the interval: a thousand nodes that start together drift apart
 ANNOUNCE_INTERVAL_S = 1.0
+_SAID = (Liveness.DEAD, Liveness.PROBATION)
 EXIT_S_MAX = 0.5  # a pin that does not answer must not keep the process from ending
 
 
@@ -431,8 +432,7 @@ class Agent:
             condition = self._judged.condition
             return light_for(Liveness.ALIVE, Scheduling.SCHEDULABLE, condition, busy=busy)
         # That it is not suspect the node knows better; dead and on probation it takes as said.
-        said = verdict.liveness in {Liveness.DEAD, Liveness.PROBATION}
-        liveness = verdict.liveness if said else Liveness.ALIVE
+        liveness = verdict.liveness if verdict.liveness in _SAID else Liveness.ALIVE
         return light_for(liveness, verdict.scheduling, self._judged.condition, busy=busy)
 
     def _show(self, now: float) -> None:

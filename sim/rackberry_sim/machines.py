@@ -167,7 +167,10 @@ class Machine:
                 self._publish(effect)
             else:
                 self._carry_out(effect)
-        self._plan_tick()
+        if core is self.core:
+            due_s = self._due_s = core.next_deadline()
+            if due_s < self._tick_s:
+                self._plan_tick_at(due_s)
 
     def _carry_out(self, effect: Any) -> None:
         if type(effect) is Clear:
@@ -186,8 +189,10 @@ class Machine:
         if core is None or self.frozen:
             return
         due_s = self._due_s = core.next_deadline()
-        if due_s >= self._tick_s:
-            return  # it is woken before, and looks again then
+        if due_s < self._tick_s:  # else it is woken before, and looks again then
+            self._plan_tick_at(due_s)
+
+    def _plan_tick_at(self, due_s: float) -> None:
         self._tick_s = due_s
         world = self.world
         at_s = due_s if due_s > world.now else world.now
@@ -202,7 +207,7 @@ class Machine:
         self._tick_s = INF
         now = self.world.now
         if self._due_s > now:
-            self._plan_tick()  # what it wanted has been done meanwhile
+            self._plan_tick_at(self._due_s)  # what it wanted has been done meanwhile
             return
         self._feed(ON_TIME if now <= due_s else Tick(now - due_s))
 
