@@ -3,7 +3,7 @@
 Theory of operation: seeds have nothing to do with one another, so a chunk of them is a piece of work for
 any process; a process keeps its modules and takes the next chunk. Chunks are handed out a few at a time,
 so that a run ends within one chunk of its time limit, and says how far it came. The processes are
-started afresh (spawn), ask for little (nice), and end with the one that started them, however it ends.
+started afresh (spawn), and end with the one that started them, however it ends.
 """
 
 import multiprocessing
@@ -19,7 +19,6 @@ from rackberry_sim.processes import end_with
 from rackberry_sim.swarm import swarm
 
 CHUNK_SEEDS = 50
-NICE = 10
 
 Found = list[tuple[int, list[str]]]
 
@@ -60,7 +59,6 @@ def chunks(seeds: range) -> Iterator[range]:
 def _begin(parent: int) -> None:
     """What a process does before its first chunk."""
     end_with(parent)()
-    os.nice(NICE)
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it without a word
 
 
