@@ -79,6 +79,8 @@ class Draining:
 
     def next_deadline(self) -> float:
         """When to `look` even if nothing happens, in monotonic seconds."""
+        if not self._courses:
+            return float("inf")
         return min(
             (course.until_s for course in self._courses.values() if not course.evicted),
             default=float("inf"),

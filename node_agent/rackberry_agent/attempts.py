@@ -272,6 +272,8 @@ class Attempts:
 
     def running(self) -> tuple[Running, ...]:
         """What the heartbeat names: everything held, so that its leases are renewed."""
+        if not len(self._held) and not len(self._kept):
+            return ()
         named = [
             Running(job=job, token=token, stage=held.stage, progress=held.progress)
             for (job, token), held in self._held.items()

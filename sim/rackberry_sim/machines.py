@@ -76,6 +76,8 @@ class Machine:
         self._seqs: dict[Address, int] = {}
         self._booted_ms = 0
         self._tick_s = INF
+        self._due_s = INF
+        """The deadline that the core named last: it names another only when it was told something."""
         self._life = 0
         self._busy_until_s = 0.0
         self._backoff_s = BACKOFF_S_MIN
@@ -181,9 +183,12 @@ class Machine:
         core = self.core
         if core is None or self.frozen:
             return
-        due_s = core.next_deadline()
+        due_s = self._due_s = core.next_deadline()
         if due_s >= self._tick_s:
             return  # it is woken before, and looks again then
+        self._tick_at(due_s)
+
+    def _tick_at(self, due_s: float) -> None:
         self._tick_s = due_s
         world = self.world
         at_s = due_s if due_s > world.now else world.now
@@ -197,8 +202,8 @@ class Machine:
             return
         self._tick_s = INF
         now = self.world.now
-        if core.next_deadline() > now:
-            self._plan_tick()  # what it wanted has been done meanwhile
+        if self._due_s > now:
+            self._tick_at(self._due_s)  # what it wanted has been done meanwhile
             return
         self._feed(ON_TIME if now <= due_s else Tick(now - due_s))
 
