@@ -77,9 +77,9 @@ class Machine:
         self._unacknowledged: dict[int, Publish] = {}
         self._seqs: defaultdict[Address, count[int]] = defaultdict(count)
         self._booted_ms = 0
-        self._due_s = INF
-        """What the core answered when it was last asked: nothing moves it but a fact."""
         self._tick_s = INF
+        self._due_s = INF
+        """The deadline that the core named last: it names another only when it was told something."""
         self._life = 0
         self._busy_until_s = 0.0
         self._backoff_s = BACKOFF_S_MIN
@@ -170,7 +170,7 @@ class Machine:
         if core is self.core:
             due_s = self._due_s = core.next_deadline()
             if due_s < self._tick_s:
-                self._plan_tick_at(due_s)
+                self._tick_at(due_s)
 
     def _carry_out(self, effect: Any) -> None:
         if type(effect) is Clear:
@@ -189,10 +189,11 @@ class Machine:
         if core is None or self.frozen:
             return
         due_s = self._due_s = core.next_deadline()
-        if due_s < self._tick_s:  # else it is woken before, and looks again then
-            self._plan_tick_at(due_s)
+        if due_s >= self._tick_s:
+            return  # it is woken before, and looks again then
+        self._tick_at(due_s)
 
-    def _plan_tick_at(self, due_s: float) -> None:
+    def _tick_at(self, due_s: float) -> None:
         self._tick_s = due_s
         world = self.world
         at_s = due_s if due_s > world.now else world.now
@@ -207,7 +208,7 @@ class Machine:
         self._tick_s = INF
         now = self.world.now
         if self._due_s > now:
-            self._plan_tick_at(self._due_s)  # what it wanted has been done meanwhile
+            self._tick_at(self._due_s)  # what it wanted has been done meanwhile
             return
         self._feed(ON_TIME if now <= due_s else Tick(now - due_s))
 
