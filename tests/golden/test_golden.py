@@ -67,6 +67,17 @@ FOUND_BY_THE_SWARM: dict[str, tuple[str, int, list[str] | list[Stroke]]] = {
             Stroke(20.5, "master-restart", "n003", 3.0),
         ],
     ),
+    "unheard-rebirth": (
+        "of a node that was rebooted while the master was away it said that only the agent was restarted, "
+        "went on believing what the process before had said of itself, and told the return again "
+        "at its next start",
+        1,
+        [
+            Stroke(20.0, "master-restart", "n001", 15.0),
+            Stroke(22.0, "power-cut", "n003", 3.0),
+            Stroke(50.0, "master-restart", "n001", 3.0),
+        ],
+    ),
     "storm-after-outage": (
         "a connection that broke again just after an outage met a grown back-off, longer than the "
         "0.7 s that a will leaves, and the node was declared dead",
