@@ -93,6 +93,13 @@ def test_a_story_is_told_as_it_was(name: str) -> None:
     compare(name, story.transcript)
 
 
+def test_a_worker_that_is_stuck_under_a_living_heartbeat_is_found() -> None:
+    strokes = [Stroke(15.0, "stuck-worker", "n003", 120.0)]
+    story = tell(1, nodes=4, strokes=strokes, conditions=CALM, transcript=True, jobs=80)
+    assert not story.violations
+    compare("stuck-worker", story.transcript)
+
+
 @pytest.mark.parametrize("name", sorted(FOUND_BY_THE_SWARM))
 def test_a_bug_that_the_swarm_found_stays_away(name: str) -> None:
     once, seed, faults = FOUND_BY_THE_SWARM[name]

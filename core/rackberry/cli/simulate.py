@@ -53,12 +53,13 @@ def sim(
 @sim.command()
 @click.argument("seed", type=int)
 @click.option("--faults", metavar="LIST", help="As the run that is told had them.")
-def replay(seed: int, faults: str | None) -> int:
+@click.option("--jobs", type=click.IntRange(0, 10_000), default=0, help="As the run had them.")
+def replay(seed: int, faults: str | None, jobs: int) -> int:
     """Tell the story of one seed of the swarm, line by line."""
     from rackberry_sim.swarm import tell
 
     try:
-        story = tell(seed, faults=faults.split(",") if faults else None, transcript=True)
+        story = tell(seed, faults=faults.split(",") if faults else None, transcript=True, jobs=jobs)
     except ValueError as error:
         raise CommandError(str(error)) from None
     click.echo(story.transcript, nl=False)
