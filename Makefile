@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: help setup demo test check format contract bench hardware pictures web-picture clean \
+.PHONY: help setup demo test check format contract swarm bench hardware pictures web-picture clean \
 	emulated install-node install-master
 help:
 	@echo "make demo      a live rack of seven Pis on this machine"
@@ -13,6 +13,7 @@ help:
 	@echo "make contract  regenerate docs/contract.md from the topics and messages"
 	@echo "make pictures  draw the pictures of the screen in docs/pictures anew"
 	@echo "make web-picture  look at the browser view with a real Chromium; installs one"
+	@echo "make swarm     ten thousand seeds of mixed faults in the simulator, every one judged (SEEDS, FIRST)"
 	@echo "make bench     measure what is promised, beside a peer in the same run"
 	@echo "make hardware  draw, list and configure everything anew from hardware/board.toml"
 	@echo "make emulated  boot the agent on an emulated Pi Zero and watch its pins (two minutes)"
@@ -46,6 +47,11 @@ format: $(STAMP)
 
 contract: $(STAMP)
 	$(BIN)/python -m rackberry.contract docs/contract.md
+
+SEEDS ?= 10000
+FIRST ?= 0
+swarm: $(STAMP)
+	nice -n 10 $(BIN)/rackberry sim swarm --seeds $(SEEDS) --first $(FIRST) --processes $$(nproc) --for 7200
 
 bench: $(STAMP)
 	$(BIN)/python bench/commands.py

@@ -81,8 +81,12 @@ class Dispatcher:
 
     def next_deadline(self) -> float:
         """When a `tick` is wanted, in monotonic seconds."""
-        due_s = min(self._work.next_deadline(), self._retell_due_s)
-        return due_s if self._work.paused else min(due_s, self._canaries.due_s)
+        due_s = self._work.next_deadline()
+        if self._retell_due_s < due_s:
+            due_s = self._retell_due_s
+        if self._canaries.due_s < due_s and not self._work.paused:
+            due_s = self._canaries.due_s
+        return due_s
 
     def tick(self, now: float) -> None:
         """Let time do to the work what it does."""

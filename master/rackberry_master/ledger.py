@@ -113,7 +113,12 @@ class Ledger:
 
     def next_deadline(self) -> float:
         """When a `Tick` is wanted, in monotonic seconds; infinity for never."""
-        return min(self._sweep_due_s, self.desk.agenda.next_s, self.desk.publish_due_s)
+        due_s = self.desk.agenda.next_s
+        if self._sweep_due_s < due_s:
+            due_s = self._sweep_due_s
+        if self.desk.publish_due_s < due_s:
+            due_s = self.desk.publish_due_s
+        return due_s
 
     def restore(self, records: Iterable[JobRecord], now: float) -> None:
         """Go on from these records. What was running is waited for: its node will name it.

@@ -143,16 +143,17 @@ class Master:
 
     def next_deadline(self) -> float:
         """When a `Tick` is wanted, in monotonic seconds."""
-        due_s = min(
-            self._beat_due_s,
-            self._desk.agenda.next_s,
+        desk, hearing = self._desk, self._hearing
+        due_s = self._beat_due_s
+        for other_s in (
+            desk.agenda.next_s,
             self._dispatcher.next_deadline(),
             self._draining.next_deadline(),
-        )
-        if self._hearing.hold_until_s is not None:
-            due_s = min(due_s, self._hearing.hold_until_s)
-        if self._desk.chronicle.due_s is not None and self._hearing.link_up:
-            due_s = min(due_s, self._desk.chronicle.due_s)
+            hearing.hold_until_s,
+            desk.chronicle.due_s if hearing.link_up else None,
+        ):
+            if other_s is not None and other_s < due_s:
+                due_s = other_s
         return due_s
 
     def handle(self, event: Event, now: float) -> list[Effect]:
@@ -203,8 +204,9 @@ class Master:
         self._beat(now)
 
     def _on_tick(self, lag_s: float, now: float) -> None:
-        self._lag_worst_s = max(self._lag_worst_s, lag_s)
-        self._hearing.on_lag(lag_s, now)
+        if lag_s > 0:
+            self._lag_worst_s = max(self._lag_worst_s, lag_s)
+            self._hearing.on_lag(lag_s, now)
         if now >= self._beat_due_s:
             self._beat(now)
         if self._hearing.hold_until_s is not None and now >= self._hearing.hold_until_s:
@@ -281,9 +283,8 @@ class Master:
         elif health.interval_s != pulse.interval_s:
             pulse.restart(health.interval_s)
         pulse.beat(now)
-        member.session = max(
-            member.session, fact.session
-        )  # its birth was published while we were away
+        if fact.session > member.session:
+            member.session = fact.session  # its birth was published while we were away
         vitals = member.vitals = health.vitals
         if vitals.throttled_bits and vitals.throttled_bits & 1:
             member.under_voltage_s = now

@@ -50,7 +50,8 @@ class Work:
 
     def next_deadline(self) -> float:
         """When a `Tick` is wanted, in monotonic seconds."""
-        return min(self._more_s, self.ledger.next_deadline())
+        due_s = self.ledger.next_deadline()
+        return self._more_s if self._more_s < due_s else due_s
 
     def rack_changed(self, rack: Mapping[str, Facts], now: float) -> list[Effect]:
         """The nodes are as said from now on; returns what is to be done, in order."""

@@ -82,6 +82,7 @@ __all__ = [
 
 JITTER = 0.1  # share of the interval: a thousand nodes that start together drift apart
 ANNOUNCE_INTERVAL_S = 1.0
+_SAID = (Liveness.DEAD, Liveness.PROBATION)
 EXIT_S_MAX = 0.5  # a pin that does not answer must not keep the process from ending
 
 
@@ -209,14 +210,15 @@ class Agent:
         """When a `Tick` is wanted, in monotonic seconds."""
         if self._stopping is not None:
             return self._exit_due_s
-        due_s = min(
-            self._beat_due_s,
-            self._light_due_s,
-            self._identifying.due_s,
-            self._working.next_deadline(),
-        )
-        if self._announce_due_s is not None:
-            due_s = min(due_s, self._announce_due_s)
+        due_s = self._working.next_deadline()
+        if self._beat_due_s < due_s:
+            due_s = self._beat_due_s
+        if self._light_due_s < due_s:
+            due_s = self._light_due_s
+        if self._identifying.due_s < due_s:
+            due_s = self._identifying.due_s
+        if self._announce_due_s is not None and self._announce_due_s < due_s:
+            due_s = self._announce_due_s
         for contact in self._contacts.values():
             due_s = min(due_s, contact.due_s)
         return due_s
@@ -224,8 +226,11 @@ class Agent:
     def handle(self, event: Event, now: float) -> list[Effect]:
         """Apply a fact, or several that came together; returns what is to be done, in order."""
         out = self._out = []
-        for fact in event.facts if type(event) is Together else (event,):
-            self._take(fact, now)
+        if type(event) is Together:
+            for fact in event.facts:
+                self._take(fact, now)
+        else:
+            self._take(event, now)
         if self._stopping is None:
             self._show(now)
         return out
@@ -258,12 +263,14 @@ class Agent:
     # --- rhythms ----------------------------------------------------------------------------------
 
     def _on_tick(self, event: Tick, now: float) -> None:
-        self._lag_worst_s = max(self._lag_worst_s, event.lag_s)
-        self._lag_beat_s = max(self._lag_beat_s, event.lag_s)
+        if event.lag_s > 0:
+            self._lag_worst_s = max(self._lag_worst_s, event.lag_s)
+            self._lag_beat_s = max(self._lag_beat_s, event.lag_s)
         for name, contact in self._contacts.items():
             if now >= contact.due_s - 1e-9:
                 self._settle(name, contact, now)
-        self._reply(self._identifying.expire(now))
+        if now >= self._identifying.due_s:
+            self._reply(self._identifying.expire(now))
         self._out += self._working.tick(now)
         if self._announce_due_s is not None and now >= self._announce_due_s:
             self._announce(now)
@@ -425,8 +432,7 @@ class Agent:
             condition = self._judged.condition
             return light_for(Liveness.ALIVE, Scheduling.SCHEDULABLE, condition, busy=busy)
         # That it is not suspect the node knows better; dead and on probation it takes as said.
-        said = verdict.liveness in {Liveness.DEAD, Liveness.PROBATION}
-        liveness = verdict.liveness if said else Liveness.ALIVE
+        liveness = verdict.liveness if verdict.liveness in _SAID else Liveness.ALIVE
         return light_for(liveness, verdict.scheduling, self._judged.condition, busy=busy)
 
     def _show(self, now: float) -> None:
@@ -436,7 +442,8 @@ class Agent:
             self._leds.show(light, now, self._people_ms(), self._status_lights)
             self._report_due = True
             self._light_due_s = now
-        self._point(now)
+        if self._spec.points_at:
+            self._point(now)
         if now >= self._light_due_s:
             self._set(self._leds.due(now))
             self._light_due_s = self._leds.next_s(now)

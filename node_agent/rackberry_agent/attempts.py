@@ -265,9 +265,11 @@ class Attempts:
 
     def next_deadline(self) -> float:
         """When a `Tick` is wanted, in monotonic seconds; infinity for never."""
-        due_s = min(self._resend_due_s, self._tell_due_s)
-        if len(self._held) and not self._fenced_all:
-            due_s = min(due_s, self._lease_until_s)
+        due_s = self._resend_due_s
+        if self._tell_due_s < due_s:
+            due_s = self._tell_due_s
+        if len(self._held) and self._lease_until_s < due_s and not self._fenced_all:
+            due_s = self._lease_until_s
         return due_s
 
     def running(self) -> tuple[Running, ...]:

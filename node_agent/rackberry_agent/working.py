@@ -67,7 +67,9 @@ class Working:
 
     def next_deadline(self) -> float:
         """When a `tick` is wanted, in monotonic seconds."""
-        due_s = min(self._attempts.next_deadline(), self._ending_until_s)
+        due_s = self._attempts.next_deadline()
+        if self._ending_until_s < due_s:
+            due_s = self._ending_until_s
         if self._changed_s < NEVER:
             due_s = min(due_s, self._changed_s + self._damping_s)
         return due_s

@@ -70,6 +70,8 @@ class Broker:
         self.watchers: dict[type, list[Watcher]] = {}
         """By type of message, so that a heartbeat, which most do not look at, costs nothing."""
         self._by_subscription: dict[tuple[Route, str], list[Connection]] = {}
+        self._listeners: dict[Address, tuple[Connection, ...]] = {}
+        """Who is sent what, as long as nobody comes or goes."""
         world.at(SAVE_INTERVAL_S, self._save)
 
     # --- connections ------------------------------------------------------------------------------
@@ -83,6 +85,7 @@ class Broker:
         connection.heard_s = self._world.now
         for key in connection.subscriptions:
             self._by_subscription.setdefault(key, []).append(connection)
+        self._listeners.clear()
         for address, (fact, kept_s) in list(self.retained.items()):
             if self._fits(connection, address) and not self._expired(fact, kept_s):
                 self._send(connection, replace(fact, retained=True))
@@ -108,6 +111,7 @@ class Broker:
             del self.connections[connection.client_id]
         for key in connection.subscriptions:
             self._by_subscription[key].remove(connection)
+        self._listeners.clear()
         if tell:
             self._tell_closed(connection, reason)
         if with_will:
@@ -164,20 +168,25 @@ class Broker:
     def publish(self, fact: Received) -> None:
         """Keep, show and pass on."""
         address = fact.address
-        route, ids = address
         world = self._world
         now = world.now
-        if route.retained:
+        if address.route.retained:
             self.retained[address] = (fact, now)
         for watcher in self.watchers.get(type(fact.data), ()):
             watcher(now, fact)
-        by_subscription = self._by_subscription
-        for key in ((route, ""), (route, ids[0])) if ids else ((route, ""),):
-            receivers = by_subscription.get(key)
-            if receivers:
-                for connection in receivers:  # sending only plans: nobody leaves meanwhile
-                    arrives_s = connection.down.arrival_s(now, world.chance)
-                    world.at(arrives_s, self._arrive, connection, fact)
+        listeners = self._listeners.get(address)
+        if listeners is None:
+            listeners = self._listeners[address] = self._listeners_of(address)
+        for connection in listeners:
+            arrives_s = connection.down.arrival_s(now, world.chance)
+            world.at(arrives_s, self._arrive, connection, fact)
+
+    def _listeners_of(self, address: Address) -> tuple[Connection, ...]:
+        route, ids = address
+        found = list(self._by_subscription.get((route, ""), ()))
+        if ids:
+            found += self._by_subscription.get((route, ids[0]), ())
+        return tuple(found)
 
     def _expired(self, fact: Received, kept_s: float) -> bool:
         """MQTT 5 message expiry, where the message itself says what its interval is."""

@@ -87,6 +87,8 @@ class Checkers:
         self._rough_s: dict[str, float] = {}
         self._slow_since_s: dict[str, float] = {}
         self._wrong_light: dict[str, tuple[str, float]] = {}
+        self._right: dict[str, tuple[object, ...]] = {}
+        """Of nodes about which all was right when last looked at: what was looked at."""
         self._reports: dict[str, LedReport] = {}
         self._events: dict[int, str] = {}
         self._term = 0
@@ -234,6 +236,9 @@ class Checkers:
         elif self._able_since_s is None:
             self._able_since_s = now
         for node, machine in self._rack.nodes.items():
+            if self._right.get(node) == self._sight_of(node, machine):
+                continue  # what was right and has not changed is right
+            self._right.pop(node, None)  # so that what changed and changed back is seen as well
             if self._had_twin(node):
                 continue
             if machine.up.conditions is not self._rack.conditions:
@@ -244,7 +249,35 @@ class Checkers:
             if self._able_since_s is not None:
                 self._check_missed(node, machine, self._able_since_s, now)
                 self._check_light(node, machine, self._able_since_s, now)
+                if self._is_right(node, machine, now - self._able_since_s):
+                    self._right[node] = (*self._sight_of(node, machine)[:-1], dict(machine.lit))
         self._rack.world.at(now + LOOK_S, self._look)
+
+    def _is_right(self, node: str, machine: NodeMachine, able_for_s: float) -> bool:
+        """Healthy in fair weather, held alive, and its light has been judged."""
+        verdict = self.verdicts.get(node)
+        return (
+            verdict is not None
+            and verdict.liveness is Liveness.ALIVE
+            and machine.healthy_since_s is not None
+            and machine.slow == 1
+            and machine.up.conditions is self._rack.conditions
+            and not machine.down.blocked
+            and able_for_s >= LIGHT_S
+            and node not in self._wrong_light
+        )
+
+    def _sight_of(self, node: str, machine: NodeMachine) -> tuple[object, ...]:
+        """All that the rules below judge a healthy node by, but for the time."""
+        return (
+            self._able_since_s,
+            machine.healthy_since_s,
+            machine.up.conditions,
+            machine.slow,
+            self.verdicts.get(node),
+            self._reports.get(node),
+            machine.lit,
+        )
 
     def _able(self, now: float) -> bool:
         master, broker = self._rack.master, self._rack.broker

@@ -7,7 +7,9 @@ events sent again. A frozen process handles nothing; what arrives meanwhile wait
 it thaws the loop tells the core how late it is before anything else.
 """
 
+from collections import defaultdict
 from collections.abc import Callable
+from itertools import count
 from typing import Any, Protocol
 
 from rackberry import topics
@@ -73,7 +75,7 @@ class Machine:
         self._waiting: list[Any] = []
         self._kept: list[Publish] = []
         self._unacknowledged: dict[int, Publish] = {}
-        self._seqs: dict[Address, int] = {}
+        self._seqs: defaultdict[Address, count[int]] = defaultdict(count)
         self._booted_ms = 0
         self._tick_s = INF
         self._due_s = INF
@@ -165,7 +167,10 @@ class Machine:
                 self._publish(effect)
             else:
                 self._carry_out(effect)
-        self._plan_tick()
+        if core is self.core:
+            due_s = self._due_s = core.next_deadline()
+            if due_s < self._tick_s:
+                self._tick_at(due_s)
 
     def _carry_out(self, effect: Any) -> None:
         if type(effect) is Clear:
@@ -327,10 +332,9 @@ class Machine:
     def _stamp(self, publish: Publish) -> Received:
         """As `rackberry.wire.Stamper`: numbers count topic by topic."""
         address = publish.address
-        seq = self._seqs[address] = self._seqs.get(address, -1) + 1
         now_ms = int(self.world.now * 1000)
         return Received(
-            address, publish.data, self.incarnation, self.session, seq,
+            address, publish.data, self.incarnation, self.session, next(self._seqs[address]),
             WALL_AT_ZERO_MS + now_ms + self.wall_off_ms, now_ms - self._booted_ms,
         )  # fmt: skip
 

@@ -5,8 +5,8 @@ Two entries at the same instant happen in the order in which they were made. All
 generator, so a seed is the whole run.
 """
 
-import heapq
 from collections.abc import Callable
+from heapq import heappop, heappush
 from typing import Any
 
 from rackberry.clock import Random
@@ -35,16 +35,16 @@ class World:
 
     def at(self, time_s: float, what: Callable[..., None], *arguments: Any) -> None:
         """Let `what(*arguments)` happen at `time_s`, or now if that is past."""
-        self._count += 1
-        heapq.heappush(self._heap, (time_s, self._count, what, arguments))
+        count = self._count = self._count + 1
+        heappush(self._heap, (time_s, count, what, arguments))
 
     def run(self, until_s: float) -> None:
         """Let everything happen that is due by `until_s`."""
         heap = self._heap
-        pop = heapq.heappop
         while heap and heap[0][0] <= until_s:
-            time_s, _, what, arguments = pop(heap)
-            self.now = max(self.now, time_s)
+            time_s, _, what, arguments = heappop(heap)
+            if time_s > self.now:
+                self.now = time_s
             what(*arguments)
         self.now = until_s
 

@@ -67,6 +67,52 @@ def replay(seed: int, faults: str | None, jobs: int) -> int:
 
 
 @sim.command()
+@click.option("--seeds", type=click.IntRange(1, 10_000_000), default=10_000, show_default=True,
+              help="How many.")  # fmt: skip
+@click.option(
+    "--first", type=click.IntRange(0), default=0, show_default=True, help="The first seed."
+)
+@click.option("--processes", type=click.IntRange(1, 256), default=1, show_default=True)
+@click.option("--for", "for_s", type=click.FloatRange(1), metavar="S",
+              help="Begin nothing more after so many seconds.")  # fmt: skip
+@click.option("--faults", metavar="LIST", help="Names, with commas; all by default.")
+@click.option("--json", "as_json", is_flag=True, help="A JSON document.")
+def swarm(
+    seeds: int, first: int, processes: int, for_s: float | None, faults: str | None, as_json: bool
+) -> int:
+    """Thousands of small racks under mixed faults, each judged; exits with 1 when one went wrong.
+
+    Example: rackberry sim swarm --seeds 10000 --processes 2
+    """
+    from rackberry_sim.nightly import Night, run_night
+
+    def say(night: Night) -> None:
+        if not as_json:
+            click.echo(f"\r{night.told} of {seeds} seeds, {len(night.found)} went wrong", nl=False)
+
+    wanted = range(first, first + seeds)
+    names = faults.split(",") if faults else None
+    limit_s = float("inf") if for_s is None else for_s
+    try:
+        night = run_night(wanted, processes=processes, for_s=limit_s, faults=names, say=say)
+    except ValueError as error:
+        raise CommandError(str(error)) from None
+    found = {str(seed): violations for seed, violations in night.found}
+    if as_json:
+        result = {
+            "first": first, "asked": seeds, "told": night.told, "complete": night.complete,
+            "violations": found, "wall_s": round(night.wall_s, 1),
+        }  # fmt: skip
+        click.echo(msgspec.json.encode(result).decode())
+        return ERROR if found else 0
+    over = "" if night.complete else "; the time was over"
+    click.echo(f" ({night.wall_s:.0f} s{over})")
+    for given, violations in found.items():
+        click.echo("\n".join((*violations, f"    tell it: rackberry sim replay {given}")))
+    return ERROR if found else 0
+
+
+@sim.command()
 @click.option("--trials", type=click.IntRange(1, 10_000), default=200, show_default=True,
               help="Of each fault.")  # fmt: skip
 @click.option("--seed", type=int, default=1, show_default=True)
