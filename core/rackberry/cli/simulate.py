@@ -1,5 +1,6 @@
 """The rack in a bottle, on the command line."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -76,15 +77,23 @@ def replay(seed: int, faults: str | None, jobs: int) -> int:
 @click.option("--for", "for_s", type=click.FloatRange(1), metavar="S",
               help="Begin nothing more after so many seconds.")  # fmt: skip
 @click.option("--faults", metavar="LIST", help="Names, with commas; all by default.")
+@click.option("--jobs", type=click.IntRange(0, 10_000), default=0, show_default=True,
+              help="Submitted in each of them.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="A JSON document.")
 def swarm(
-    seeds: int, first: int, processes: int, for_s: float | None, faults: str | None, as_json: bool
+    seeds: int,
+    first: int,
+    processes: int,
+    for_s: float | None,
+    faults: str | None,
+    jobs: int,
+    as_json: bool,
 ) -> int:
     """Thousands of small racks under mixed faults, each judged; exits with 1 when one went wrong.
 
     Example: rackberry sim swarm --seeds 10000 --processes 2
     """
-    from rackberry_sim.nightly import Night, run_night
+    from rackberry_sim.nightly import Night, run_night, tell_chunk
 
     def say(night: Night) -> None:
         if not as_json:
@@ -94,7 +103,10 @@ def swarm(
     names = faults.split(",") if faults else None
     limit_s = float("inf") if for_s is None else for_s
     try:
-        night = run_night(wanted, processes=processes, for_s=limit_s, faults=names, say=say)
+        judge = partial(tell_chunk, jobs=jobs)
+        night = run_night(
+            wanted, processes=processes, for_s=limit_s, faults=names, say=say, judge=judge
+        )
     except ValueError as error:
         raise CommandError(str(error)) from None
     found = {str(seed): violations for seed, violations in night.found}
