@@ -52,6 +52,7 @@ SEEDS ?= 10000
 FIRST ?= 0
 swarm: $(STAMP)
 	nice -n 10 $(BIN)/rackberry sim swarm --seeds $(SEEDS) --first $(FIRST) --processes $$(nproc) --for 7200
+	nice -n 10 $(BIN)/rackberry sim swarm --seeds $(SEEDS) --first $(FIRST) --processes $$(nproc) --for 7200 --jobs 60
 
 bench: $(STAMP)
 	$(BIN)/python bench/commands.py

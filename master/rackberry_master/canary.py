@@ -5,7 +5,8 @@ a job of the ledger, but the same message, runner, worker and report as any. How
 sending to result is compared with the node's own norm. A canary that fails, or does not come back, or
 takes SLOW_FACTOR times its norm and at least SLOW_S more, is a bad one. After BAD_MAX bad ones in a row
 the node is degraded (its weight halves); after QUARANTINE_MAX it is quarantined. One good canary ends
-the degradation. The norm learns from good ones only.
+the degradation. The norm learns from good ones only. An attempt that the master gave up because it did
+not end long after its time limit is as bad: where every slot is held by such, no canary finds room.
 
 A node that works is asked every INTERVAL_S. One that has had no work for IDLE_AFTER_S is asked every
 IDLE_INTERVAL_S, because a canary starts a worker there: two seconds of processor on a Pi 1.
@@ -76,6 +77,18 @@ class Bird:
         """It came to nothing by nobody's fault: the node was cordoned, or lost."""
         self.job = ""
 
+    def stuck(self) -> Verdict:
+        """An attempt did not end although it was over; says what is to be thought of the node."""
+        self.bad += 1
+        self.words = f"an attempt did not end when its time was over; {self.bad} bad ones in a row"
+        return self._verdict
+
+    @property
+    def _verdict(self) -> Verdict:
+        if self.bad >= QUARANTINE_MAX:
+            return "quarantine"
+        return "degraded" if self.bad >= BAD_MAX else "well"
+
     def overdue(self, now: float) -> bool:
         """Whether the canary that is out should have been back."""
         return bool(self.job) and now - self.sent_s > TIMEOUT_S
@@ -94,9 +107,7 @@ class Bird:
                 f"took {took_s:.2f} s, its norm is {norm_s:.2f} s" if done else "did not come back"
             )
             self.words = f"canary {what}; {self.bad} bad ones in a row"
-        if self.bad >= QUARANTINE_MAX:
-            return "quarantine"
-        return "degraded" if self.bad >= BAD_MAX else "well"
+        return self._verdict
 
 
 class Canaries:
@@ -172,10 +183,20 @@ class Canaries:
         if bird is not None and bird.job == str(report.token):
             self._back(member.node, report.outcome == "done", now)
 
+    def stuck(self, node: str, now: float) -> None:
+        """An attempt of a job was given up on this node: it was over, and did not end."""
+        bird = self._birds.get(node)
+        if bird is not None:
+            self._judge(node, bird, bird.stuck(), now)
+
     def _back(self, node: str, done: bool, now: float) -> None:
-        bird, member = self._birds[node], self._desk.members.get(node)
+        bird = self._birds[node]
         verdict = bird.back(done, now)
         self._jobs.take(node, -1)
+        self._judge(node, bird, verdict, now)
+
+    def _judge(self, node: str, bird: Bird, verdict: Verdict, now: float) -> None:
+        member = self._desk.members.get(node)
         if member is None:
             return
         was, member.degraded = member.degraded, "" if verdict == "well" else bird.words

@@ -202,6 +202,9 @@ class Dispatcher:
         if self._unconcluded:
             self._carry(self._work.conclude(now, place=self._unbalanced), now)
             self._unconcluded = self._unbalanced = False
+            stuck, self._work.ledger.desk.stuck = self._work.ledger.desk.stuck, []
+            for node in stuck:
+                self._canaries.stuck(node, now)
 
     def _show_rack(self) -> None:
         """Let the balancer see the rack as it is now."""

@@ -166,6 +166,8 @@ class JobDesk:
         self.counts = dict.fromkeys(JobState, 0)
         """Jobs by state."""
         self.illegal = 0
+        self.stuck: list[str] = []
+        """Nodes on which an attempt was given up that did not end; whoever judges nodes takes them."""
         self.refused: dict[str, int] = {}
         self.out: list[Effect] = []
         self._erased: list[Erase] = []

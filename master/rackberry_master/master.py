@@ -359,6 +359,13 @@ class Master:
                 member.os_boot_id = member.os_boot_id or info.os_boot_id
                 self._desk.announce(member)
             return
+        if (
+            fact.incarnation != member.incarnation
+        ):  # its birth was retained when we came, this is not
+            if any(fact.incarnation == old for old, _ in member.retired):
+                self._desk.refuse("former-life")
+                return
+            self._liveness.reborn(member, fact, now)
         before, member.info = member.info, info
         said_before, member.info_of = member.info_of, fact.incarnation
         for sensor in info.sensors:

@@ -437,6 +437,7 @@ class Settlement:
             self._lose(entry, lease, now, words, rules.fence_wait_s)
         elif lease.began_s is not None and now - lease.began_s >= spec.limit_s + rules.overdue_s:
             words = f"still running on {lease.node} {rules.overdue_s:.0f} s after its time limit"
+            self._desk.stuck.append(lease.node)
             self._close(entry, lease, "cancelled", words)
             self._desk.edit(entry, now, error=words)
             self._failed(entry, lease.node, now, words)

@@ -246,10 +246,13 @@ class Broker:
         self._world.at(self._world.now + SAVE_INTERVAL_S, self._save)
 
 
-def node_subscriptions(node: str) -> frozenset[tuple[Route, str]]:
-    """What the agent of a node subscribes to."""
-    commands = {(r, node) for r in topics.ROUTES if r.pattern.startswith("cmd/")}
-    return frozenset({*commands, (topics.MASTER_VERDICT, node)})
+def node_subscriptions(node: str, *, works: bool = False) -> frozenset[tuple[Route, str]]:
+    """What the agent of a node subscribes to; one that works hears the master's heart, too."""
+    heard = {(r, node) for r in topics.ROUTES if r.pattern.startswith("cmd/")}
+    heard.add((topics.MASTER_VERDICT, node))
+    if works:
+        heard.add((topics.MASTER_HEALTH, ""))
+    return frozenset(heard)
 
 
 MASTER_SUBSCRIPTIONS = frozenset(

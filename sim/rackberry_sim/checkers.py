@@ -85,7 +85,6 @@ class Checkers:
         self._able_since_s: float | None = None
         self._told: set[tuple[str, str, float]] = set()
         self._unwell: dict[str, float] = {}
-        self._rough_s: dict[str, float] = {}
         self._slow_since_s: dict[str, float] = {}
         self._wrong_light: dict[str, tuple[str, float]] = {}
         self._right: dict[str, tuple[object, ...]] = {}
@@ -107,13 +106,14 @@ class Checkers:
         rack.master.disk_watchers.append(self._on_record)
         rack.world.at(LOOK_S, self._look)
 
-    def _violate(self, rule: str, words: str) -> None:
+    def violate(self, rule: str, words: str) -> None:
+        """Note that something happened that must not."""
         self.violations.append(Violation(self._rack.world.now, rule, words))
 
     def _violate_once(self, rule: str, node: str, since_s: float, words: str) -> None:
         if (rule, node, since_s) not in self._told:
             self._told.add((rule, node, since_s))
-            self._violate(rule, words)
+            self.violate(rule, words)
 
     # --- what is said -----------------------------------------------------------------------------
 
@@ -125,12 +125,12 @@ class Checkers:
         self.verdicts[node] = verdict
         self._check_restart(node, verdict)
         if verdict.light is not light_for(verdict.liveness, verdict.scheduling, verdict.condition):
-            self._violate("light", f"the verdict on {node} names the light {verdict.light}")
+            self.violate("light", f"the verdict on {node} names the light {verdict.light}")
         if before is None or before.liveness is verdict.liveness:
             return
         self._changed_s[node] = now
         if (before.liveness, verdict.liveness) not in _LEGAL:
-            self._violate("illegal", f"{node} went from {before.liveness} to {verdict.liveness}")
+            self.violate("illegal", f"{node} went from {before.liveness} to {verdict.liveness}")
         if verdict.liveness is Liveness.DEAD:
             since_s = self._rack.nodes[node].unwell_since_s
             if since_s is not None:
@@ -149,9 +149,9 @@ class Checkers:
             self._check_account(fact.data)
         gone_s = fact.data.data.get("gone_s")
         if isinstance(gone_s, float) and self._term == 1 and gone_s > now:
-            self._violate("duration", f"{fact.data.words}, {now:.0f} s after the beginning of time")
+            self.violate("duration", f"{fact.data.words}, {now:.0f} s after the beginning of time")
         if " inf " in fact.data.words or " nan " in fact.data.words:
-            self._violate("duration", fact.data.words)
+            self.violate("duration", fact.data.words)
 
     def _check_account(self, event: MasterEvent) -> None:
         """What is said of a return against what the machine knows of it."""
@@ -164,14 +164,14 @@ class Checkers:
         if before is None or event.kind == "node-joined" or self._had_twin(node):
             return
         if before[0] == written and "same process" not in why:
-            self._violate("account", f"{node} came once and is said to be back: {why}")
+            self.violate("account", f"{node} came once and is said to be back: {why}")
         elif (
             before[1]
             and boot
             and "not known" not in why
             and (before[1] == boot) is ("new boot id" in why)
         ):
-            self._violate("account", f"{node} had {before[1]} and has {boot}: {why}")
+            self.violate("account", f"{node} had {before[1]} and has {boot}: {why}")
 
     def _on_recent(self, _now: float, fact: Received) -> None:
         assert isinstance(fact.data, RecentEvents)
@@ -181,7 +181,7 @@ class Checkers:
     def _note_event(self, event: MasterEvent) -> None:
         words = self._events.setdefault(event.number, event.words)
         if words != event.words:
-            self._violate("numbers", f"event {event.number} is {words!r} and {event.words!r}")
+            self.violate("numbers", f"event {event.number} is {words!r} and {event.words!r}")
 
     def _on_record(self, record: MemberRecord) -> None:
         """A decision, at the moment it is made: a verdict that travels late is no wrong one."""
@@ -197,9 +197,9 @@ class Checkers:
             return  # two machines fight over one name: either may lose at any moment
         since_s = machine.healthy_since_s
         if since_s is not None and now - since_s > GRACE_S and self._heard_s(machine) < HEARD_S:
-            self._violate("false death", f"{node} has been healthy for {now - since_s:.1f} s")
+            self.violate("false death", f"{node} has been healthy for {now - since_s:.1f} s")
         if self._only_slow(machine) and self._heard_s(machine) < HEARD_S:
-            self._violate("slow death", f"{node} is slow, and the broker heard it")
+            self.violate("slow death", f"{node} is slow, and the broker heard it")
         able_s = self._able_since_s
         reachable = (
             not machine.up.cut and not machine.down.cut and now - machine.mended_s > RETURN_S
@@ -211,7 +211,7 @@ class Checkers:
         if self._able(now) and (able_s is None or now - able_s < EVICTION_S):
             returned_s = now if able_s is None else able_s
             if returned_s >= lost_since_s:
-                self._violate("eviction", f"{node} runs, and the broker has only just come back")
+                self.violate("eviction", f"{node} runs, and the broker has only just come back")
 
     def _only_slow(self, machine: NodeMachine) -> bool:
         runs = machine.core is not None and machine.connection is not None and not machine.frozen
@@ -221,8 +221,11 @@ class Checkers:
         return runs and whole and machine.slow > 1 and not self._is_rough(machine)
 
     def _is_rough(self, machine: NodeMachine) -> bool:
-        rough_s = self._rough_s.get(machine.node, -CEILING_S)
-        return self._rack.world.now - rough_s <= CEILING_S
+        if machine.up.conditions is not self._rack.conditions:
+            return True
+        if machine.down.conditions is not self._rack.conditions:
+            return True
+        return self._rack.world.now - machine.weather_s <= CEILING_S
 
     def _heard_s(self, machine: NodeMachine) -> float:
         """How long ago the broker heard it, where the weather is so bad that this is the question."""
@@ -243,7 +246,7 @@ class Checkers:
             words = (
                 f"{node} has been connected for {now - since_s:.1f} s, its will is of a former life"
             )
-            self._violate("late will", words)
+            self.violate("late will", words)
 
     def _check_restart(self, node: str, verdict: Verdict) -> None:
         master = self._rack.master
@@ -252,7 +255,7 @@ class Checkers:
             self._expected = {record.node: record.liveness for record in master.memory.members}
         expected = self._expected.pop(node, None)
         if expected is not None and expected is not verdict.liveness:
-            self._violate("restart", f"{node} was {expected} and is {verdict.liveness}")
+            self.violate("restart", f"{node} was {expected} and is {verdict.liveness}")
 
     # --- what is true -----------------------------------------------------------------------------
 
@@ -268,8 +271,6 @@ class Checkers:
             self._right.pop(node, None)  # so that what changed and changed back is seen as well
             if self._had_twin(node):
                 continue
-            if machine.up.conditions is not self._rack.conditions:
-                self._rough_s[node] = now
             if machine.unwell_since_s is not None:
                 self._unwell[node] = machine.unwell_since_s
             self._check_slow(node, machine, now)
@@ -374,10 +375,12 @@ class Checkers:
             return ""
         if verdict.liveness not in _SHOWN:
             return ""
-        report = self._reports.get(node)
-        if report is not None and report.shows is not verdict.light:
+        report, light = self._reports.get(node), verdict.light
+        if report is not None and light is Light.READY and machine.hands is not None:
+            light = report.shows if report.shows is Light.BUSY else light  # it knows that better
+        if report is not None and report.shows is not light:
             return f"{node} says it shows {report.shows}, should show {verdict.light}"
-        return self._wrong_leds(node, machine, verdict.light)
+        return self._wrong_leds(node, machine, light)
 
     def _wrong_leds(self, node: str, machine: NodeMachine, light: Light) -> str:
         """The LEDs themselves against the language: what must be lit, and what must be dark."""
@@ -395,21 +398,21 @@ class Checkers:
             self._check_converged(node, machine)
         missing = set(range(1, max(self._events, default=0) + 1)) - set(self._events)
         if missing:
-            self._violate("numbers", f"events {sorted(missing)[:5]} were never published")
+            self.violate("numbers", f"events {sorted(missing)[:5]} were never published")
         return self.violations
 
     def _check_converged(self, node: str, machine: NodeMachine) -> None:
         verdict = self.verdicts.get(node)
         if verdict is None:
-            self._violate("converge", f"nothing was ever said of {node}")
+            self.violate("converge", f"nothing was ever said of {node}")
             return
         runs = machine.core is not None and not machine.frozen
         late = runs and verdict.liveness is Liveness.SUSPECT and node in self._changed_s
         if late and self._rack.world.now - self._changed_s[node] < self._travel_s:
             return  # one beat is on a long way: that is what suspicion is for
         if runs and verdict.liveness is not Liveness.ALIVE:
-            self._violate(
+            self.violate(
                 "converge", f"{node} runs and is held {verdict.liveness}: {verdict.reason}"
             )
         if not runs and verdict.liveness not in _GONE:
-            self._violate("converge", f"{node} does not run and is held {verdict.liveness}")
+            self.violate("converge", f"{node} does not run and is held {verdict.liveness}")

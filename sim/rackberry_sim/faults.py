@@ -174,14 +174,25 @@ def read_only_card(rack: SimRack, node: NodeMachine, for_s: float) -> None:
     master_restart(rack, node, max(for_s, 10.0))
 
 
+def stuck_worker(rack: SimRack, node: NodeMachine, for_s: float) -> None:
+    """The node beats, but no attempt on it comes to an end: a card that does not answer."""
+    if node.hands is not None:
+        node.hands.set_stuck(True)
+        rack.world.at(rack.world.now + for_s, node.hands.set_stuck, False)
+
+
 FAULTS: dict[str, Callable[[SimRack, NodeMachine, float], None]] = {
     fault.__name__.replace("_", "-"): fault
     for fault in (
         power_cut, kill, freeze, slow, partition, deaf, mute, flap, brown_out, clean_stop, clone,
         clock_step, lossy, rack_power, storm, broker_restart, broker_freeze, late_wills, master_restart,
-        master_stall, master_cut, read_only_card,
+        master_stall, master_cut, read_only_card, stuck_worker,
     )
 }  # fmt: skip
+
+
+OF_WORK = frozenset({"stuck-worker"})
+"""Faults that nobody notices in a rack without work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,10 +216,10 @@ def plan(
     Raises:
         ValueError: when a name is not a fault; it names those that are.
     """
-    known = list(FAULTS)
+    known = [name for name in FAULTS if rack.works or name not in OF_WORK]
     for name in names or []:
         if name not in FAULTS:
-            raise ValueError(f"there is no fault {name!r}; known are: {', '.join(known)}")
+            raise ValueError(f"there is no fault {name!r}; known are: {', '.join(FAULTS)}")
     chance = rack.world.chance
     strokes = []
     for _ in range(chance.randint(2, 8)):

@@ -71,7 +71,9 @@ class Machine:
         self.unwell_since_s: float | None = 0.0
         """Since when it does not; None while it does."""
         self.mended_s = -INF
-        """When its way to the broker was last mended."""
+        """When its process began, or its way to the broker was mended, whichever was later."""
+        self.weather_s = -INF
+        """When the weather on its way to the broker last changed."""
         self._waiting: list[Any] = []
         self._kept: list[Publish] = []
         self._unacknowledged: dict[int, Publish] = {}
@@ -99,6 +101,7 @@ class Machine:
         self._unacknowledged.clear()
         self._seqs.clear()
         self._booted_ms = int(self.world.now * 1000)
+        self.mended_s = self.world.now
         self._busy_until_s = self.world.now
         self._backoff_s = BACKOFF_S_MIN
         self.core = make(self.incarnation)
@@ -400,6 +403,7 @@ class Machine:
     def set_conditions(self, up: Conditions, down: Conditions) -> None:
         """Change the weather on the two directions of its way to the broker."""
         self.up.conditions, self.down.conditions = up, down
+        self.weather_s = self.world.now
 
     def set_cut(self, *, up: bool, down: bool) -> None:
         """Cut or mend the two directions of its way to the broker."""

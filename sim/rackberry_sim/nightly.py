@@ -36,13 +36,13 @@ class Night:
     """False when the time was over before the seeds were."""
 
 
-def tell_chunk(seeds: range, faults: list[str] | None = None) -> Found:
-    """The seeds among these that went wrong, with what was violated.
+def tell_chunk(seeds: range, faults: list[str] | None = None, *, jobs: int = 0) -> Found:
+    """The seeds among these that went wrong, with what was violated; with so many jobs each.
 
     >>> tell_chunk(range(2), ["power-cut"])
     []
     """
-    stories = swarm(seeds, faults=faults)
+    stories = swarm(seeds, faults=faults, jobs=jobs)
     return [(story.seed, [str(violation) for violation in story.violations]) for story in stories]
 
 

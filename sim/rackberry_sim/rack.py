@@ -3,6 +3,7 @@
 from rackberry_master.detector import Limits
 from rackberry_master.inventory import Inventory, Place
 from rackberry_sim.broker import Broker
+from rackberry_sim.hands import Truth
 from rackberry_sim.network import Conditions
 from rackberry_sim.roles import MasterMachine, NodeMachine
 from rackberry_sim.world import World
@@ -19,6 +20,7 @@ class SimRack:
         conditions: the weather between nodes and broker; the master sits beside the broker.
         interval_s: between heartbeats.
         limits: the detector's knobs.
+        works: the nodes take work.
     """
 
     def __init__(
@@ -28,8 +30,13 @@ class SimRack:
         conditions: Conditions | None = None,
         interval_s: float = 0.5,
         limits: Limits | None = None,
+        *,
+        works: bool = False,
     ) -> None:
         self.world = World(seed)
+        self.truth = Truth()
+        self.works = works
+        self._work = self.truth if works else None
         self.broker = Broker(self.world)
         places = tuple(
             Place(
@@ -45,7 +52,7 @@ class SimRack:
         self.conditions = conditions or Conditions()
         self.nodes = {
             place.node: NodeMachine(
-                self.world, self.broker, place.node, self.conditions, interval_s, place
+                self.world, self.broker, place.node, self.conditions, interval_s, place, self._work
             )
             for place in places
         }
@@ -64,7 +71,13 @@ class SimRack:
         """A second machine with the card of the first, switched on now."""
         original = self.nodes[node]
         twin = NodeMachine(
-            self.world, self.broker, node, self.conditions, self.interval_s, original.place
+            self.world,
+            self.broker,
+            node,
+            self.conditions,
+            self.interval_s,
+            original.place,
+            self._work,
         )
         self.clones.append(twin)
         twin.power_on()

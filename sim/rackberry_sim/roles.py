@@ -8,10 +8,14 @@ outlives the process.
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+
 from rackberry.clock import Random
 from rackberry.language import Light, Palette
-from rackberry.messages import NodeInfo, Vitals
+from rackberry.messages import AttemptReport, NodeInfo, Vitals
+from rackberry_agent import attempts
 from rackberry_agent.agent import Agent, NodeSpec
+from rackberry_agent.attempts import WorkSpec
 from rackberry_agent.facts import BrightnessRead, VitalsRead
 from rackberry_agent.leds import SetBrightness
 from rackberry_master.detector import Limits
@@ -19,7 +23,8 @@ from rackberry_master.inventory import Inventory, Place
 from rackberry_master.jobs import Audit, Erase, JobRecord, Persist
 from rackberry_master.master import Master
 from rackberry_master.records import Drop, Log, MemberRecord, Memory, Remember
-from rackberry_sim.broker import MASTER_SUBSCRIPTIONS, Broker, node_subscriptions
+from rackberry_sim.broker import MASTER_SUBSCRIPTIONS, Broker, Connection, node_subscriptions
+from rackberry_sim.hands import HANDLERS, SLOTS, Hands, Truth
 from rackberry_sim.machines import Core, Machine
 from rackberry_sim.network import Conditions
 from rackberry_sim.world import World
@@ -36,8 +41,14 @@ class NodeMachine(Machine):
         conditions: Conditions,
         interval_s: float = 0.5,
         place: Place | None = None,
+        truth: Truth | None = None,
     ) -> None:
-        super().__init__(world, broker, node, node_subscriptions(node), conditions)
+        works = truth is not None
+        super().__init__(world, broker, node, node_subscriptions(node, works=works), conditions)
+        self.hands: Hands | None = None
+        if truth is not None:
+            name = f"{node}-{next(truth.machines)}"
+            self.hands = Hands(world, name, truth, self._feed, lambda: self.slow)
         self.node = node
         self.place = place or Place(node=node)
         self.os_boot_id = ""
@@ -58,8 +69,19 @@ class NodeMachine(Machine):
             agent_version="sim",
             interval_s=self._interval_s,
         )
+        work: WorkSpec | None = None
+        outbox: tuple[tuple[str, AttemptReport], ...] = ()
+        if self.hands is not None:
+            info = msgspec.structs.replace(info, slots=SLOTS, handlers=HANDLERS, capacity=1.0)
+            work = WorkSpec(self.node, SLOTS, frozenset(given.name for given in HANDLERS))
+            outbox = self.hands.outbox
         spec = NodeSpec(
-            self.node, info, lights={"status": Palette.RED_GREEN_AMBER}, interval_s=self._interval_s
+            self.node,
+            info,
+            lights={"status": Palette.RED_GREEN_AMBER},
+            interval_s=self._interval_s,
+            work=work,
+            outbox=outbox,
         )
 
         def make(_: str) -> Core:
@@ -86,8 +108,15 @@ class NodeMachine(Machine):
         if type(effect) is SetBrightness:
             self.lit[effect.colour] = effect.brightness
             self._feed(BrightnessRead(effect.led, effect.colour, effect.brightness))
+        elif self.hands is not None and isinstance(effect, attempts.Effect):
+            self.hands.carry_out(effect)
         else:
             super()._carry_out(effect)
+
+    def _end(self) -> Connection | None:
+        if self.hands is not None:
+            self.hands.process_gone()
+        return super()._end()
 
 
 class MasterMachine(Machine):
@@ -112,6 +141,8 @@ class MasterMachine(Machine):
         """What this term began with."""
         self.disk_watchers: list[Callable[[MemberRecord], None]] = []
         """Called with each record as it is written: the moment of a decision, before it travels."""
+        self.job_watchers: list[Callable[[JobRecord], None]] = []
+        """The same for jobs."""
         self.make_core: Callable[..., Master] = Master
         """What builds the core; mutants put something broken here."""
 
@@ -152,6 +183,8 @@ class MasterMachine(Machine):
                 look(effect.record)
         elif kind is Persist:
             self.jobs[effect.record.job] = effect.record
+            for watch in self.job_watchers:
+                watch(effect.record)
         elif kind is Erase:
             self.jobs.pop(effect.job, None)
         elif kind is Drop:

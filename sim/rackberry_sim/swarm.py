@@ -16,12 +16,18 @@ from rackberry_master.detector import Limits
 from rackberry_master.master import Master
 from rackberry_sim.checkers import Checkers, Violation
 from rackberry_sim.faults import Stroke, plan, strike
+from rackberry_sim.job_checkers import JobCheckers
+from rackberry_sim.jobs import Submitter
 from rackberry_sim.network import Conditions
 from rackberry_sim.rack import SimRack
 
 BOOT_S = 10.0
 SAFETY_S = 90.0
 LIVENESS_S = 45.0
+CALM_S = 5.0
+"""Good weather at the end: in bad weather a living node may be suspect at any moment."""
+WORK_S = 120.0
+"""More, for jobs: a fence, a back-off and a second try."""
 ROUGH = Conditions(delay_s=0.002, jitter_s=0.01, loss=0.02, pause_rate=0.001)
 
 
@@ -34,6 +40,8 @@ class Story:
     strokes: list[Stroke] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
     detection_s: list[float] = field(default_factory=list)
+    executions: int = 0
+    """Attempts that workers began."""
 
     @property
     def transcript(self) -> str:
@@ -52,6 +60,7 @@ def tell(
     limits: Limits | None = None,
     make_master: Callable[..., Master] | None = None,
     transcript: bool = False,
+    jobs: int = 0,
 ) -> Story:
     """Run one seed.
 
@@ -64,30 +73,47 @@ def tell(
         limits: the detector's knobs.
         make_master: builds the master's core; for mutants.
         transcript: keep the lines of the story.
+        jobs: that somebody submits during the safety phase; the rack then has more time to end them.
 
     Raises:
         ValueError: when a fault is not known.
     """
-    rack = SimRack(seed, nodes, conditions, limits=limits)
+    rack = SimRack(seed, nodes, conditions, limits=limits, works=jobs > 0)
     if make_master is not None:
         rack.master.make_core = make_master
     story = Story(seed)
     checkers = Checkers(rack)
+    work = None
+    end_s = BOOT_S + SAFETY_S + LIVENESS_S
+    if jobs:
+        submitter = Submitter(rack, jobs, BOOT_S, BOOT_S + SAFETY_S)
+        work = JobCheckers(rack, submitter, checkers)
+        end_s += WORK_S
     if transcript:
         rack.broker.watch(MasterEvent, lambda now, fact: _note(story, now, fact))
     rack.boot()
     story.strokes = plan(rack, BOOT_S, BOOT_S + SAFETY_S, faults) if strokes is None else strokes
     for stroke in story.strokes:
         rack.world.at(stroke.at_s, _strike, rack, stroke, story)
-    rack.world.run(BOOT_S + SAFETY_S + LIVENESS_S)
+    rack.world.at(end_s - CALM_S, _calm, rack)
+    rack.world.run(end_s)
+    if work is not None:
+        work.finish()
     story.violations = checkers.finish()
     story.detection_s = checkers.detection_s
+    story.executions = rack.truth.executions
     return story
 
 
 def _strike(rack: SimRack, stroke: Stroke, story: Story) -> None:
     story.lines.append(f"{rack.world.now:8.2f} s  >>> {stroke}")
     strike(rack, stroke)
+
+
+def _calm(rack: SimRack) -> None:
+    rack.conditions = Conditions()
+    for machine in (*rack.nodes.values(), *rack.clones):
+        machine.set_conditions(rack.conditions, rack.conditions)
 
 
 def _note(story: Story, now: float, fact: Received) -> None:

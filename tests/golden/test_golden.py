@@ -78,6 +78,27 @@ FOUND_BY_THE_SWARM: dict[str, tuple[str, int, list[str] | list[Stroke]]] = {
             Stroke(50.0, "master-restart", "n001", 3.0),
         ],
     ),
+    "info-before-birth": (
+        "the birth of a rebooted node was retained by the broker when the master came back, its info came "
+        "live: taken for the former process's, it made the return that of an agent",
+        200931,
+        [],
+    ),
+    "short-weather": (
+        "a judge that looked every half second did not see weather of 0.2 s that swallowed five beats",
+        202412,
+        [],
+    ),
+    "started-in-an-outage": (
+        "a judge took a process that was started while the broker was away for one that had only lost it",
+        202513,
+        [],
+    ),
+    "late-at-the-end": (
+        "a judge took one beat on a long way, in the last instant of a run, for a suspicion that stays",
+        200491,
+        [],
+    ),
     "storm-after-outage": (
         "a connection that broke again just after an outage met a grown back-off, longer than the "
         "0.7 s that a will leaves, and the node was declared dead",
@@ -85,7 +106,7 @@ FOUND_BY_THE_SWARM: dict[str, tuple[str, int, list[str] | list[Stroke]]] = {
         ["broker-restart", "storm"],
     ),
 }
-"""Name -> what was wrong once, a seed that showed it, and its faults: names to draw from, or a script."""
+"""Name -> what was wrong once, a seed that showed it, and its faults: names to draw from, none for all, or a script."""
 
 
 def compare(name: str, told: str) -> None:
@@ -104,6 +125,13 @@ def test_a_story_is_told_as_it_was(name: str) -> None:
     compare(name, story.transcript)
 
 
+def test_a_worker_that_is_stuck_under_a_living_heartbeat_is_found() -> None:
+    strokes = [Stroke(15.0, "stuck-worker", "n003", 120.0)]
+    story = tell(1, nodes=4, strokes=strokes, conditions=CALM, transcript=True, jobs=80)
+    assert not story.violations
+    compare("stuck-worker", story.transcript)
+
+
 @pytest.mark.parametrize("name", sorted(FOUND_BY_THE_SWARM))
 def test_a_bug_that_the_swarm_found_stays_away(name: str) -> None:
     once, seed, faults = FOUND_BY_THE_SWARM[name]
@@ -112,6 +140,6 @@ def test_a_bug_that_the_swarm_found_stays_away(name: str) -> None:
     if strokes:
         story = tell(seed, strokes=strokes, conditions=CALM, transcript=True)
     else:
-        story = tell(seed, faults=names, transcript=True)
+        story = tell(seed, faults=names or None, transcript=True)
     assert not story.violations, once
     compare(f"found-{name}", f"once: {once}\n{story.transcript}")

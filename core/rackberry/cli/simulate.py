@@ -1,6 +1,7 @@
 """The rack in a bottle, on the command line."""
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -54,12 +55,13 @@ def sim(
 @sim.command()
 @click.argument("seed", type=int)
 @click.option("--faults", metavar="LIST", help="As the run that is told had them.")
-def replay(seed: int, faults: str | None) -> int:
+@click.option("--jobs", type=click.IntRange(0, 10_000), default=0, help="As the run had them.")
+def replay(seed: int, faults: str | None, jobs: int) -> int:
     """Tell the story of one seed of the swarm, line by line."""
     from rackberry_sim.swarm import tell
 
     try:
-        story = tell(seed, faults=faults.split(",") if faults else None, transcript=True)
+        story = tell(seed, faults=faults.split(",") if faults else None, transcript=True, jobs=jobs)
     except ValueError as error:
         raise CommandError(str(error)) from None
     click.echo(story.transcript, nl=False)
@@ -76,17 +78,26 @@ def replay(seed: int, faults: str | None) -> int:
 @click.option("--for", "for_s", type=click.FloatRange(1), metavar="S",
               help="Begin nothing more after so many seconds.")  # fmt: skip
 @click.option("--faults", metavar="LIST", help="Names, with commas; all by default.")
+@click.option("--jobs", type=click.IntRange(0, 10_000), default=0, show_default=True,
+              help="Submitted in each of them.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="A JSON document.")
 def swarm(
-    seeds: int, first: int, processes: int, for_s: float | None, faults: str | None, as_json: bool
+    seeds: int,
+    first: int,
+    processes: int,
+    for_s: float | None,
+    faults: str | None,
+    jobs: int,
+    as_json: bool,
 ) -> int:
     """Thousands of small racks under mixed faults, each judged; exits with 1 when one went wrong.
 
     Example: rackberry sim swarm --seeds 10000 --processes 2
     """
-    from rackberry_sim.nightly import Night, run_night
+    from rackberry_sim.nightly import Night, run_night, tell_chunk
 
     said = 0
+    had = (f" --faults {faults}" if faults else "") + (f" --jobs {jobs}" if jobs else "")
 
     def say(night: Night) -> None:
         nonlocal said
@@ -94,10 +105,8 @@ def swarm(
             return
         click.echo("\r\x1b[K" if sys.stdout.isatty() else "", nl=False)
         for given, violations in night.found[said:]:
-            told_by = f"    tell it: rackberry sim replay {given}"
-            click.echo(
-                "\n".join((*violations, told_by + (f" --faults {faults}" if faults else "")))
-            )
+            told_by = f"    tell it: rackberry sim replay {given}{had}"
+            click.echo("\n".join((*violations, told_by)))
         said = len(night.found)
         words = f"{night.told} of {seeds} seeds, {said} went wrong"
         click.echo(words, nl=not sys.stdout.isatty())
@@ -106,7 +115,10 @@ def swarm(
     names = faults.split(",") if faults else None
     limit_s = float("inf") if for_s is None else for_s
     try:
-        night = run_night(wanted, processes=processes, for_s=limit_s, faults=names, say=say)
+        judge = partial(tell_chunk, jobs=jobs)
+        night = run_night(
+            wanted, processes=processes, for_s=limit_s, faults=names, say=say, judge=judge
+        )
     except ValueError as error:
         raise CommandError(str(error)) from None
     found = {str(seed): violations for seed, violations in night.found}
