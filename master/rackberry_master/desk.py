@@ -91,6 +91,10 @@ class Desk:
         self.out.append(Remember(record_of(member)))
         self.publish_verdict(member)
 
+    def remember_all(self) -> None:
+        """Write every member down, for the sake of what was learned of it."""
+        self.out += [Remember(record_of(member)) for member in self.members.values()]
+
     def publish_verdict(self, member: Member) -> None:
         """Publish what is held of a member, without writing it down."""
         self.out.append(Publish(topics.MASTER_VERDICT.at(member.node), member.verdict()))
