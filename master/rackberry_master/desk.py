@@ -95,6 +95,10 @@ class Desk:
         """Write the member down: what changed is nobody's business but the next master's."""
         self.out.append(Remember(record_of(member)))
 
+    def remember_all(self) -> None:
+        """Write every member down, for the sake of what was learned of it."""
+        self.out += [Remember(record_of(member)) for member in self.members.values()]
+
     def publish_verdict(self, member: Member) -> None:
         """Publish what is held of a member, without writing it down."""
         self.out.append(Publish(topics.MASTER_VERDICT.at(member.node), member.verdict()))

@@ -30,6 +30,8 @@ Failure Detectors", IEEE Transactions on Computers 51(1), 2002.
 import math
 from dataclasses import dataclass
 
+import msgspec
+
 WINDOW = 1000  # gaps: 500 s at the default beat; long enough for a tail, short enough to forget
 PRIOR_BEATS = 20  # the prior weighs as much as these, so that the first beat does not decide
 REFRESH_BEATS = (
@@ -53,6 +55,20 @@ class Limits:
     margin_s: float = 1.0
     mistake_interval_s: float = 30 * 24 * 3600.0
     """How seldom loss may kill a living node. Ten times as seldom costs 0.4 s where one beat in 300 is late."""
+
+
+class Rhythm(msgspec.Struct, frozen=True, kw_only=True):
+    """What was learned of one node's heartbeat, to outlive the master that learned it.
+
+    Without it a new master judges by defaults, and in bad weather it did: one living node in sixty
+    simulated days of 2 % loss was declared dead, just after a restart.
+    """
+
+    interval_s: float
+    beats: int
+    mean_s: float
+    variance_s2: float
+    late: float
 
 
 class Pulse:
@@ -82,6 +98,26 @@ class Pulse:
             0.1 * interval_s
         ) ** 2 / 3  # the jitter that every agent adds on purpose
         self.late = 0.0
+        self._refresh()
+
+    @property
+    def rhythm(self) -> Rhythm | None:
+        """What was learned, or None when that is nothing yet."""
+        if self._beats <= PRIOR_BEATS:
+            return None
+        return Rhythm(
+            interval_s=self.interval_s,
+            beats=self._beats,
+            mean_s=self.mean_s,
+            variance_s2=self.variance_s2,
+            late=self.late,
+        )
+
+    def recall(self, rhythm: Rhythm) -> None:
+        """Go on from what another master learned."""
+        self.interval_s = rhythm.interval_s
+        self._beats = min(rhythm.beats, WINDOW)
+        self.mean_s, self.variance_s2, self.late = rhythm.mean_s, rhythm.variance_s2, rhythm.late
         self._refresh()
 
     def heard(self, now: float) -> None:

@@ -66,6 +66,7 @@ FILTERS = ("node/#", "request/#", topics.MASTER_HEALTH.pattern)
 """What the master subscribes to: nodes, requests, and its own echo."""
 
 ASK_INTERVAL_S = 5.0
+RHYTHMS_S = 300.0  # between two writings of what was learned: an SD card lasts longer with fewer
 ALARM_CHANGES = frozenset({"wet", "smoke"})  # of leak and smoke detectors
 EDGES_BURST = 10.0  # edges of one node that are told at once; then one every six seconds
 EDGES_PER_S = 1 / 6
@@ -113,6 +114,7 @@ class Master:
         self._draining = Draining(self._desk, self._dispatcher)
         self._requests = Requests(self._desk, self._draining)
         self._beat_due_s = now
+        self._rhythms_due_s = now + RHYTHMS_S
         self._lag_worst_s = 0.0
         self._messages = 0
         self._on_route: dict[Route, Callable[[Member, Received, float], None]] = {
@@ -181,6 +183,7 @@ class Master:
         elif isinstance(event, Refused):
             self._desk.refuse(event.cause)
         elif isinstance(event, Stop):
+            self._desk.remember_all()
             self._publish_self("left", event.reason)
             self._desk.out.append(Exit(event.reason))
         while self._desk.changed:
@@ -209,6 +212,9 @@ class Master:
             self._hearing.on_lag(lag_s, now)
         if now >= self._beat_due_s:
             self._beat(now)
+        if now >= self._rhythms_due_s:
+            self._rhythms_due_s = now + RHYTHMS_S
+            self._desk.remember_all()
         if self._hearing.hold_until_s is not None and now >= self._hearing.hold_until_s:
             self._liveness.end_hold(now)
         for node in self._desk.agenda.due(now):

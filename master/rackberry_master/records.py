@@ -11,6 +11,7 @@ import msgspec
 
 from rackberry.messages import MasterEvent, NodeInfo, Vitals
 from rackberry.states import Condition, Liveness, Scheduling
+from rackberry_master.detector import Rhythm
 from rackberry_master.jobs import JobRecord
 from rackberry_master.membership import Member
 
@@ -37,6 +38,7 @@ class MemberRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     quarantines: int = 0
     drain_s: float = 300.0
     drain_why: str = ""
+    rhythm: Rhythm | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +98,16 @@ def record_of(member: Member) -> MemberRecord:
         quarantines=member.quarantines,
         drain_s=member.drain_s,
         drain_why=member.drain_why,
+        rhythm=member.pulse.rhythm,
     )
 
 
 def restore(member: Member, record: MemberRecord) -> None:
     """Put what the record holds into a fresh `member`."""
     for name in record.__struct_fields__:
-        if name != "node":
+        if name == "rhythm":
+            if record.rhythm is not None:
+                member.pulse.recall(record.rhythm)
+        elif name != "node":
             value = getattr(record, name)
             setattr(member, name, dict(value) if isinstance(value, dict) else value)

@@ -4,7 +4,7 @@ import pytest
 
 from rackberry import topics
 from rackberry.messages import NodeHealth, NodeInfo, NodeState, Vitals
-from rackberry.ports import LinkUp, Publish, Tick
+from rackberry.ports import LinkUp, Publish, Stop, Tick
 from rackberry.states import LIVENESS_TRANSITIONS, Evidence, Liveness
 from rackberry_master.detector import Limits, Pulse
 from rackberry_master.inventory import Inventory, Place
@@ -305,6 +305,35 @@ def test_a_restarted_master_knows_its_rack_its_tombstones_and_its_numbers() -> N
     after.run(9.0)
     assert after.liveness("n2") == "alive"
     assert after.liveness("n3") == "dead", "it died while the master was away"
+
+
+def limping(bench: Bench, seconds: float) -> None:
+    """Every eighth beat of n1 comes a second late, as in bad weather."""
+    end_s, number = bench.clock.now() + seconds, 0
+    while bench.clock.now() < end_s:
+        number += 1
+        bench.run(1.5 if number % 8 == 0 else 0.5)
+        bench.beat("n1", "aaaaaaaa")
+
+
+@pytest.mark.parametrize("end", ["killed", "stopped"])
+def test_a_restarted_master_knows_the_rhythm_of_each_node(end: str) -> None:
+    before = rack("n1", "n2")
+    before.quiet("n1")
+    limping(before, 320.0 if end == "killed" else 200.0)
+    learned = before.master.members["n1"].pulse
+    assert learned.dead_after_s > 4.0
+    if end == "stopped":
+        before.feed(Stop("enough"))
+    after = Bench(memory=before.memory())
+    after.clock.now_s = before.clock.now_s
+    after.up()
+    limping(after, 20.0)
+    kept = after.master.members["n1"].pulse
+    assert kept.dead_after_s == pytest.approx(learned.dead_after_s, rel=0.1)
+    assert after.master.members["n2"].pulse.dead_after_s == pytest.approx(2.5, rel=0.1)
+    assert after.liveness("n1") == "alive"
+    assert "node-dead" not in after.kinds("n1")
 
 
 def test_event_numbers_have_no_gap() -> None:
