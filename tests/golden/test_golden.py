@@ -94,6 +94,12 @@ FOUND_BY_THE_SWARM: dict[str, tuple[str, int, list[str] | list[Stroke]]] = {
         202513,
         [],
     ),
+    "two-short-freezes": (
+        "the simulated link held a ping for lost that the broker had answered late, and gave its connection "
+        "up when the next one met another short freeze",
+        207185,
+        [],
+    ),
     "late-at-the-end": (
         "a judge took one beat on a long way, in the last instant of a run, for a suspicion that stays",
         200491,
@@ -107,6 +113,17 @@ FOUND_BY_THE_SWARM: dict[str, tuple[str, int, list[str] | list[Stroke]]] = {
     ),
 }
 """Name -> what was wrong once, a seed that showed it, and its faults: names to draw from, none for all, or a script."""
+
+
+FOUND_WITH_JOBS: dict[str, tuple[str, int, int]] = {
+    "copied-card-at-work": (
+        "a copied card took its original's name, and the original's exclusive job was given to others a "
+        "second later, while it was still at it",
+        300053,
+        40,
+    ),
+}
+"""Name -> what was wrong once, a seed that showed it, and how many jobs it had."""
 
 
 def compare(name: str, told: str) -> None:
@@ -141,5 +158,13 @@ def test_a_bug_that_the_swarm_found_stays_away(name: str) -> None:
         story = tell(seed, strokes=strokes, conditions=CALM, transcript=True)
     else:
         story = tell(seed, faults=names or None, transcript=True)
+    assert not story.violations, once
+    compare(f"found-{name}", f"once: {once}\n{story.transcript}")
+
+
+@pytest.mark.parametrize("name", sorted(FOUND_WITH_JOBS))
+def test_a_bug_of_the_work_stays_away(name: str) -> None:
+    once, seed, jobs = FOUND_WITH_JOBS[name]
+    story = tell(seed, jobs=jobs, transcript=True)
     assert not story.violations, once
     compare(f"found-{name}", f"once: {once}\n{story.transcript}")
