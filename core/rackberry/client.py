@@ -17,6 +17,7 @@ allow never leaves: no reader would answer it, so it is refused here, and costs 
 """
 
 import asyncio
+import contextlib
 import itertools
 import threading
 from collections.abc import Callable, Generator, Iterable, Mapping
@@ -104,6 +105,9 @@ class JobCancelledError(JobError):
 class JobFuture(Future[Any]):
     """A job's result, when there is one; `await` it inside asyncio.
 
+    To cancel the await, as the timeout of `asyncio.wait_for` does, is to give the job up;
+    `asyncio.shield` lets it go on.
+
     `result()` gives what the handler returned, or raises `RefusedError`, `JobFailedError` or
     `JobCancelledError`.
     """
@@ -145,7 +149,28 @@ class JobFuture(Future[Any]):
         return True
 
     def __await__(self) -> Generator[Any, None, Any]:
-        return asyncio.wrap_future(self).__await__()
+        return self._awaited().__await__()
+
+    async def _awaited(self) -> Any:
+        loop = asyncio.get_running_loop()
+        over = asyncio.Event()
+
+        def wake(_: Future[Any]) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                loop.call_soon_threadsafe(over.set)
+
+        self.add_done_callback(wake)
+        try:
+            await over.wait()
+        except asyncio.CancelledError:
+            if not self.done():  # the master is asked in a thread: the loop shall not wait for it
+                loop.run_in_executor(None, self._give_up)
+            raise
+        return self.result()
+
+    def _give_up(self) -> None:
+        with contextlib.suppress(RackError):
+            self.cancel()
 
 
 Answer = Callable[[Reply | BaseException], None]

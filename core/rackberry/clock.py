@@ -69,6 +69,27 @@ class ManualClock:
         self.now_s += seconds
 
 
+def in_words(seconds: float) -> str:
+    """A length of time, in the unit and with the digits that a person would use.
+
+    >>> [in_words(s) for s in (0.000242, 0.0312, 1.5, 12.34, 119.6, 5400.0, 200_000.0)]
+    ['0.2 ms', '31 ms', '1.5 s', '12 s', '2 min', '1.5 h', '2.3 days']
+    """
+    for unit, size_s, from_s in (
+        ("days", 86_400.0, 172_800.0),
+        ("h", 3600.0, 5400.0),
+        ("min", 60.0, 119.5),
+        ("s", 1.0, 0.9995),
+        ("ms", 0.001, 0.0),
+    ):
+        if seconds >= from_s:
+            value = seconds / size_s
+            return (
+                f"{value:.0f} {unit}" if value >= 9.95 or unit == "min" else f"{value:.1f} {unit}"
+            )
+    return "0 ms"
+
+
 def system_random() -> Random:
     """A generator seeded by the operating system."""
     return random.Random()

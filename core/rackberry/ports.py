@@ -68,10 +68,16 @@ class Cleared:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A message came in that the contract does not allow; nothing else is known of it."""
+    """A message came in that the contract does not allow.
+
+    `client`, `id` and `words` are those of a request that named whom to answer, and was wrong otherwise.
+    """
 
     cause: str
     topic: str
+    client: str = ""
+    id: str = ""
+    words: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ import msgspec
 from msgspec import Meta
 
 from rackberry import topics
-from rackberry.messages import MESSAGES, Count, Hex, Message, WallMs
+from rackberry.messages import MESSAGES, Count, Hex, Id, Message, WallMs
 from rackberry.ports import Publish, Received, Refused
 from rackberry.topics import Address
 
@@ -186,8 +186,8 @@ def decode_all(
 ) -> list[Received | Refused]:
     """The facts that a delivered payload states, refusals among them, in order.
 
-    >>> decode_all("rackberry/v1", "rackberry/v1/node/node-1/state", b"hello")
-    [Refused(cause='not-json', topic='rackberry/v1/node/node-1/state')]
+    >>> [fact.cause for fact in decode_all("rackberry/v1", "rackberry/v1/node/node-1/state", b"hello")]
+    ['not-json']
     """
     parts = [payload]
     if payload[:1] == b"[" and len(payload) <= PAYLOAD_BYTES_MAX and _is_bundled(root, topic):
@@ -200,8 +200,29 @@ def decode_all(
         try:
             facts.append(decode(root, topic, part, retained=retained))
         except RefusalError as error:
-            facts.append(Refused(error.cause.value, topic))
+            facts.append(_refused(error, root, topic, part))
     return facts
+
+
+class _Asker(msgspec.Struct):
+    id: Id
+    client: Id
+
+
+class _Asked(msgspec.Struct):
+    data: _Asker
+
+
+def _refused(error: RefusalError, root: str, topic: str, payload: bytes) -> Refused:
+    """The fact of a refusal, with whom to tell of it if it was a request that says so."""
+    cause = error.cause.value
+    if not topic.startswith(f"{root}/request/"):
+        return Refused(cause, topic)
+    try:
+        asker = msgspec.json.decode(payload, type=_Asked).data
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return Refused(cause, topic)
+    return Refused(cause, topic, asker.client, asker.id, str(error))
 
 
 _split = msgspec.json.Decoder(list[msgspec.Raw]).decode

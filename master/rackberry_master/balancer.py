@@ -33,6 +33,7 @@ mean, is taken, or what the job's own progress says.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from rackberry.clock import in_words
 from rackberry_master.fitness import Facts, WaitReason, explain, hindrance, lacks
 from rackberry_master.jobdesk import Entry, JobDesk, Lease
 from rackberry_master.jobs import LIVE, Shape
@@ -185,7 +186,9 @@ class Balancer:
         self._placed[head.shape.handler] = self._placed.get(head.shape.handler, 0) + 1
         estimate_s = self.estimate_s(head.shape.handler, facts)
         known = self.speeds.known(head.shape.handler)
-        expected = f"expected {estimate_s:.3g} s there" if known else "its speed is not known yet"
+        expected = (
+            f"expected {in_words(estimate_s)} there" if known else "its speed is not known yet"
+        )
         why = "next after what runs there" if prefetch else "soonest of the free slots"
         but = ", although " + facts.discomfort if facts.discomfort else ""
         return Choice(
@@ -259,8 +262,8 @@ class Balancer:
             return None
         gain_s, lease, facts, there_s = best
         words = (
-            f"also given to {facts.node}: expected to end there in {there_s:.3g} s, "
-            f"{gain_s:.3g} s sooner than on {lease.node}"
+            f"also given to {facts.node}: expected to end there in {in_words(there_s)}, "
+            f"{in_words(gain_s)} sooner than on {lease.node}"
         )
         data: dict[str, float | str] = {"gain_s": gain_s, "estimate_s": there_s}
         return Choice(lease.job, facts.node, words, there_s, duplicate=True, data=data)

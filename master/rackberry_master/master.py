@@ -182,6 +182,7 @@ class Master:
             self._dispatcher.on_link_down()
         elif isinstance(event, Refused):
             self._desk.refuse(event.cause)
+            self._requests.refused(event)
         elif isinstance(event, Stop):
             self._desk.remember_all()
             self._publish_self("left", event.reason)

@@ -7,7 +7,7 @@ for what already is, is granted and changes nothing, so a request may be repeate
 
 from rackberry import topics
 from rackberry.messages import Cordon, Drain, Forget, Reply, Request, Uncordon
-from rackberry.ports import Clear, Publish
+from rackberry.ports import Clear, Publish, Refused
 from rackberry.states import Scheduling
 from rackberry_master.desk import PRESENT, Desk, some
 from rackberry_master.draining import Draining
@@ -39,6 +39,15 @@ class Requests:
                 member, request.deadline_s, request.reason, request.client, now
             )
             self._answer(request, True, words)
+
+    def refused(self, event: Refused) -> None:
+        """Tell whoever sent a request that cannot be read what is wrong with it."""
+        if event.client:
+            words = (
+                f"the request cannot be read: {event.words}; docs/contract.md says what it takes"
+            )
+            reply = Reply(id=event.id, ok=False, words=words[:500])
+            self._desk.out.append(Publish(topics.REPLY.at(event.client), reply))
 
     def _want(self, member: Member, wanted: Scheduling, request: Request, now: float) -> None:
         cordon = wanted is Scheduling.CORDONED

@@ -15,6 +15,7 @@ from typing import Literal
 
 import msgspec
 
+from rackberry.clock import in_words
 from rackberry.messages import RESULT_BYTES_MAX, AttemptReport, Running
 from rackberry_master.jobdesk import Entry, JobDesk, Lease
 from rackberry_master.jobs import (
@@ -187,7 +188,7 @@ class Settlement:
         desk.stop(event.node, event.job, report.token, "recorded")
 
     def _done(self, entry: Entry, lease: Lease, report: AttemptReport, now: float) -> None:
-        took = "" if report.ran_s is None else f" in {report.ran_s:.3g} s"
+        took = "" if report.ran_s is None else f" in {in_words(report.ran_s)}"
         self._desk.move(
             entry,
             JobEvent.DONE,

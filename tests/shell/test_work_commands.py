@@ -27,6 +27,8 @@ from rackberry.client import (
     NotConnectedError,
     RefusedError,
 )
+from rackberry.messages import Reply
+from rackberry.ports import Received
 from rackberry_sim.demo import Demo
 from rackberry_sim.mosquitto import free_port
 
@@ -194,6 +196,57 @@ def test_the_same_key_is_the_same_job(rack: Client) -> None:
     assert first.job == again.job
     with pytest.raises(RefusedError, match="use another key"):
         rack.submit_job("primes", {"below": 101}, key="hundred").result(20)
+
+
+def test_an_await_that_runs_out_of_time_gives_its_job_up_and_a_shielded_one_does_not(
+    demo: Demo,
+) -> None:
+    async def work() -> list[str]:
+        async with Client(demo.broker.address) as rack:
+            futures = [rack.submit("sleep", seconds=30) for _ in range(2)]
+            kept = asyncio.ensure_future(asyncio.wait_for(asyncio.shield(futures[1]), 1.0))
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(futures[0], 1.0)
+            with pytest.raises(TimeoutError):
+                await kept
+            while not futures[0].done():
+                await asyncio.sleep(0.01)
+            states = [standing.state for f in futures if (standing := f.standing)]
+            rack.cancel(futures[1].job)
+            return states
+
+    assert asyncio.run(work()) == ["cancelled", "running"]
+
+
+def test_a_request_that_cannot_be_read_is_answered_if_it_says_whom(demo: Demo) -> None:
+    with Client(demo.broker.address) as rack:
+        told: list[Reply] = []
+        known = rack._take
+
+        def take(event: object) -> None:
+            if isinstance(event, Received) and isinstance(event.data, Reply):
+                told.append(event.data)
+            known(event)
+
+        rack._take = take  # type: ignore[method-assign]
+        payload = {
+            "v": 1, "incarnation": "00000000", "session": 0, "seq": 0, "at_ms": 0, "up_ms": 0,
+            "data": {"id": "r1", "client": rack.name, "handler": 7},
+        }  # fmt: skip
+        topic = "rackberry/v1/request/submit"
+        subprocess.run(
+            ["mosquitto_pub", "-p", demo.broker.address.rpartition(":")[2], "-q", "1", "-t", topic,
+             "-m", json.dumps(payload)],
+            check=True, timeout=10,
+        )  # fmt: skip
+        deadline_s = time.monotonic() + 10
+        while not told:
+            assert time.monotonic() < deadline_s
+            time.sleep(0.01)
+    assert (told[0].id, told[0].ok) == ("r1", False)
+    assert told[0].words.startswith(
+        "the request cannot be read: wrong-shape: Expected `str`, got `int` - at `$.data.handler`"
+    )
 
 
 def test_futures_can_be_awaited(demo: Demo) -> None:
