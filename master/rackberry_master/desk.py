@@ -88,8 +88,12 @@ class Desk:
     def announce(self, member: Member) -> None:
         """Write the member down, then publish its verdict."""
         self.changed.add(member.node)
-        self.out.append(Remember(record_of(member)))
+        self.remember(member)
         self.publish_verdict(member)
+
+    def remember(self, member: Member) -> None:
+        """Write the member down: what changed is nobody's business but the next master's."""
+        self.out.append(Remember(record_of(member)))
 
     def remember_all(self) -> None:
         """Write every member down, for the sake of what was learned of it."""

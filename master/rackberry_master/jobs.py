@@ -387,7 +387,7 @@ class NodeLost:
 
 @dataclass(frozen=True, slots=True)
 class NodeReborn:
-    """A node's agent is another process than before: the attempts of the old one are over."""
+    """A node's agent is another process than before: what the old one ran is over, unless the card was copied."""
 
     node: str
 

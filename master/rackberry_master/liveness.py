@@ -193,6 +193,7 @@ class LivenessRules:
         member.pulse.heard(now)
         self._desk.changed.add(member.node)
         self.evidence(member, Evidence.REBIRTH if before else Evidence.BEAT, now)
+        self._desk.remember(member)  # or the next master would tell the same return once more
         self.schedule(member, now)
         if returned:
             self._former_life(member, before, now)
@@ -225,9 +226,10 @@ class LivenessRules:
         """A new process is the node: say what its boot id tells, now that it may have come."""
         member.return_due_s = None
         gone_s = self._gone_s(member, now)
+        said = member.info_of == member.incarnation
         account = account_of_return(
             boot_before=member.return_from,
-            boot_now=member.info.os_boot_id if member.info else "",
+            boot_now=member.info.os_boot_id if member.info and said else "",
             same_process=False,
             gone_s=gone_s,
         )

@@ -299,8 +299,8 @@ class Master:
             self._liveness.evidence(member, Evidence.BEAT, now)
         if health.condition is not member.condition or health.reasons != member.condition_reasons:
             self._on_condition(member, health, now)
-        if member.info is None and now - member.asked_s > ASK_INTERVAL_S:
-            self._desk.ask(member, now)
+        if member.info_of != member.incarnation and now - member.asked_s > ASK_INTERVAL_S:
+            self._desk.ask(member, now)  # its birth was published while we were away
         self._dispatcher.beat(member, health, now)
 
     def _on_condition(self, member: Member, health: NodeHealth, now: float) -> None:
@@ -362,11 +362,19 @@ class Master:
         assert isinstance(info, NodeInfo)
         if fact.retained:
             if member.info is None:
-                member.info = info
+                member.info, member.info_of = info, fact.incarnation
                 member.os_boot_id = member.os_boot_id or info.os_boot_id
                 self._desk.announce(member)
             return
+        if (
+            fact.incarnation != member.incarnation
+        ):  # its birth was retained when we came, this is not
+            if any(fact.incarnation == old for old, _ in member.retired):
+                self._desk.refuse("former-life")
+                return
+            self._liveness.reborn(member, fact, now)
         before, member.info = member.info, info
+        said_before, member.info_of = member.info_of, fact.incarnation
         for sensor in info.sensors:
             member.remember_address(topics.NODE_SENSOR.at(member.node, sensor.name))
         if member.return_due_s is not None:
@@ -374,6 +382,8 @@ class Master:
         if before != info or member.os_boot_id != info.os_boot_id:
             member.os_boot_id = info.os_boot_id
             self._desk.announce(member)
+        elif said_before != member.info_of:
+            self._desk.remember(member)
 
     def _on_led(self, member: Member, fact: Received, now: float) -> None:
         assert isinstance(fact.data, LedReport)

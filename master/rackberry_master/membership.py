@@ -72,6 +72,8 @@ class Member:
     heard_ms: int | None = None
     under_voltage_s: float | None = None
     info: NodeInfo | None = None
+    info_of: str = ""
+    """The incarnation that said so: of another process it tells nothing."""
     os_boot_id: str = ""
     leds: dict[str, LedReport] = field(default_factory=dict)
     led_due_s: float | None = None

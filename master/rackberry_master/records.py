@@ -33,6 +33,7 @@ class MemberRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     vitals: Vitals | None = None
     heard_ms: int | None = None
     info: NodeInfo | None = None
+    info_of: str = ""
     os_boot_id: str = ""
     quarantines: int = 0
     drain_s: float = 300.0
@@ -92,6 +93,7 @@ def record_of(member: Member) -> MemberRecord:
         vitals=member.vitals,
         heard_ms=member.heard_ms,
         info=member.info,
+        info_of=member.info_of,
         os_boot_id=member.os_boot_id,
         quarantines=member.quarantines,
         drain_s=member.drain_s,

@@ -281,17 +281,25 @@ class Settlement:
                 self._lose(entry, lease, now, words, over_in_s, killed=event.why == "dead")
 
     def node_reborn(self, node: str, now: float) -> None:
-        """A node's agent is another process: what the old one ran is over, its outbox may not be."""
+        """A node's agent is another process: what the old one ran is over, its outbox may not be.
+
+        Unless the card was copied and the old one runs on another machine. Nobody can tell that yet, so
+        what must not run twice waits for the fence.
+        """
+        rules = self._desk.rules
         for lease in list(self._desk.by_node.get(node, {}).values()):
             entry = self._desk.entries[lease.job]
-            lease.over_s = min(lease.over_s, now + self._desk.rules.reborn_grace_s)
-            if lease.state is AttemptState.CLOSING:
+            over_in_s = rules.reborn_grace_s if entry.shape.rerun else rules.fence_wait_s
+            lease.over_s = min(lease.over_s, now + over_in_s)
+            if lease.state is AttemptState.CLOSING and not entry.shape.rerun:
+                self._close_when_over(entry, lease, now)
+                self._desk.settle(entry, now)
+            elif lease.state is AttemptState.CLOSING:
                 self._desk.mark(entry, lease, AttemptEvent.OVER)
                 self._desk.settle(entry, now)
             elif lease.state in LIVE:
                 words = f"the agent of {node} was started again"
-                grace_s = self._desk.rules.reborn_grace_s
-                self._lose(entry, lease, now, words, grace_s, killed=True)
+                self._lose(entry, lease, now, words, over_in_s, killed=True)
             else:
                 self._desk.settle(entry, now)
 

@@ -16,6 +16,7 @@ everything must be right again. The rules, by the name that a violation carries:
     light          a status light does not show what it should for longer than a second
     restart        the first word of a new master about a node is not what its disk said
     duration       a sentence names a time that cannot be
+    account        of one process it is said twice that it came back, or the boot ids say otherwise
     numbers        an event number is missing, or stands for two events
     converge       at the end, a verdict does not agree with its machine
 """
@@ -84,13 +85,16 @@ class Checkers:
         self._able_since_s: float | None = None
         self._told: set[tuple[str, str, float]] = set()
         self._unwell: dict[str, float] = {}
-        self._rough_s: dict[str, float] = {}
         self._slow_since_s: dict[str, float] = {}
         self._wrong_light: dict[str, tuple[str, float]] = {}
         self._right: dict[str, tuple[object, ...]] = {}
         """Of nodes about which all was right when last looked at: what was looked at."""
         self._reports: dict[str, LedReport] = {}
         self._events: dict[int, str] = {}
+        self._came: dict[str, tuple[str, str]] = {}
+        """Incarnation and boot id of each node when it was last said to have come."""
+        self._written: dict[str, str] = {}
+        """The incarnation that each node has on the master's disk."""
         self._term = 0
         self._expected: dict[str, Liveness] = {}
         self._decided: dict[str, Liveness] = {}
@@ -141,11 +145,33 @@ class Checkers:
     def _on_event(self, now: float, fact: Received) -> None:
         assert isinstance(fact.data, MasterEvent)
         self._note_event(fact.data)
+        if fact.data.kind in {"node-joined", "node-back"}:
+            self._check_account(fact.data)
         gone_s = fact.data.data.get("gone_s")
         if isinstance(gone_s, float) and self._term == 1 and gone_s > now:
             self.violate("duration", f"{fact.data.words}, {now:.0f} s after the beginning of time")
         if " inf " in fact.data.words or " nan " in fact.data.words:
             self.violate("duration", fact.data.words)
+
+    def _check_account(self, event: MasterEvent) -> None:
+        """What is said of a return against what the machine knows of it."""
+        node, why = event.node, event.why
+        machine, written = self._rack.nodes[node], self._written.get(node, "")
+        boot = (
+            machine.os_boot_id if machine.incarnation == written else ""
+        )  # it may have gone again
+        before, self._came[node] = self._came.get(node), (written, boot)
+        if before is None or event.kind == "node-joined" or self._had_twin(node):
+            return
+        if before[0] == written and "same process" not in why:
+            self.violate("account", f"{node} came once and is said to be back: {why}")
+        elif (
+            before[1]
+            and boot
+            and "not known" not in why
+            and (before[1] == boot) is ("new boot id" in why)
+        ):
+            self.violate("account", f"{node} had {before[1]} and has {boot}: {why}")
 
     def _on_recent(self, _now: float, fact: Received) -> None:
         assert isinstance(fact.data, RecentEvents)
@@ -159,6 +185,7 @@ class Checkers:
 
     def _on_record(self, record: MemberRecord) -> None:
         """A decision, at the moment it is made: a verdict that travels late is no wrong one."""
+        self._written[record.node] = record.incarnation
         before = self._decided.get(record.node)
         self._decided[record.node] = record.liveness
         if record.liveness is Liveness.DEAD and before is not Liveness.DEAD:
@@ -194,8 +221,11 @@ class Checkers:
         return runs and whole and machine.slow > 1 and not self._is_rough(machine)
 
     def _is_rough(self, machine: NodeMachine) -> bool:
-        rough_s = self._rough_s.get(machine.node, -CEILING_S)
-        return self._rack.world.now - rough_s <= CEILING_S
+        if machine.up.conditions is not self._rack.conditions:
+            return True
+        if machine.down.conditions is not self._rack.conditions:
+            return True
+        return self._rack.world.now - machine.weather_s <= CEILING_S
 
     def _heard_s(self, machine: NodeMachine) -> float:
         """How long ago the broker heard it, where the weather is so bad that this is the question."""
@@ -241,8 +271,6 @@ class Checkers:
             self._right.pop(node, None)  # so that what changed and changed back is seen as well
             if self._had_twin(node):
                 continue
-            if machine.up.conditions is not self._rack.conditions:
-                self._rough_s[node] = now
             if machine.unwell_since_s is not None:
                 self._unwell[node] = machine.unwell_since_s
             self._check_slow(node, machine, now)
@@ -379,6 +407,9 @@ class Checkers:
             self.violate("converge", f"nothing was ever said of {node}")
             return
         runs = machine.core is not None and not machine.frozen
+        late = runs and verdict.liveness is Liveness.SUSPECT and node in self._changed_s
+        if late and self._rack.world.now - self._changed_s[node] < self._travel_s:
+            return  # one beat is on a long way: that is what suspicion is for
         if runs and verdict.liveness is not Liveness.ALIVE:
             self.violate(
                 "converge", f"{node} runs and is held {verdict.liveness}: {verdict.reason}"

@@ -24,6 +24,7 @@ from rackberry_sim.world import WALL_AT_ZERO_MS, World
 CONNECT_S = 0.003
 RESET_S = 0.002
 SYN_S = (1.0, 3.0)  # Linux repeats the first packet of a connection 1 s and 3 s after it
+ANSWER_LOOK_S = 0.25
 SLOW_S = 0.02  # what a fact costs a busy Pi; a slow one takes a multiple of it
 BIRTHS = frozenset({topics.NODE_STATE, topics.MASTER_STATE})
 INF = float("inf")
@@ -71,7 +72,9 @@ class Machine:
         self.unwell_since_s: float | None = 0.0
         """Since when it does not; None while it does."""
         self.mended_s = -INF
-        """When its way to the broker was last mended."""
+        """When its process began, or its way to the broker was mended, whichever was later."""
+        self.weather_s = -INF
+        """When the weather on its way to the broker last changed."""
         self._waiting: list[Any] = []
         self._kept: list[Publish] = []
         self._unacknowledged: dict[int, Publish] = {}
@@ -99,6 +102,7 @@ class Machine:
         self._unacknowledged.clear()
         self._seqs.clear()
         self._booted_ms = int(self.world.now * 1000)
+        self.mended_s = self.world.now
         self._busy_until_s = self.world.now
         self._backoff_s = BACKOFF_S_MIN
         self.core = make(self.incarnation)
@@ -311,14 +315,7 @@ class Machine:
         """Our own keepalive: a PINGREQ that is not answered until the next look ends the connection."""
         if connection is not self.connection:
             return
-        answered = (
-            connection.open
-            and not self.up.blocked
-            and not self.down.blocked
-            and self.broker.running
-            and self.world.now >= self.broker.frozen_until_s
-        )
-        if answered:
+        if self._is_answered(connection):
             self._pinged = False
         elif not self.frozen:
             if self._pinged:
@@ -327,7 +324,26 @@ class Machine:
                 self.closed(connection, "keepalive")
                 return
             self._pinged = True
+            self.world.at(self.world.now + ANSWER_LOOK_S, self._await_answer, connection)
         self.world.at(self.world.now + KEEPALIVE_S, self._check_alive, connection)
+
+    def _is_answered(self, connection: Connection) -> bool:
+        return (
+            connection.open
+            and not self.up.blocked
+            and not self.down.blocked
+            and self.broker.running
+            and self.world.now >= self.broker.frozen_until_s
+        )
+
+    def _await_answer(self, connection: Connection) -> None:
+        """A PINGREQ that waited with the broker is answered as soon as it can be."""
+        if connection is not self.connection or not self._pinged:
+            return
+        if self._is_answered(connection):
+            self._pinged = False
+        else:
+            self.world.at(self.world.now + ANSWER_LOOK_S, self._await_answer, connection)
 
     def _stamp(self, publish: Publish) -> Received:
         """As `rackberry.wire.Stamper`: numbers count topic by topic."""
@@ -400,6 +416,7 @@ class Machine:
     def set_conditions(self, up: Conditions, down: Conditions) -> None:
         """Change the weather on the two directions of its way to the broker."""
         self.up.conditions, self.down.conditions = up, down
+        self.weather_s = self.world.now
 
     def set_cut(self, *, up: bool, down: bool) -> None:
         """Cut or mend the two directions of its way to the broker."""

@@ -67,6 +67,44 @@ FOUND_BY_THE_SWARM: dict[str, tuple[str, int, list[str] | list[Stroke]]] = {
             Stroke(20.5, "master-restart", "n003", 3.0),
         ],
     ),
+    "unheard-rebirth": (
+        "of a node that was rebooted while the master was away it said that only the agent was restarted, "
+        "went on believing what the process before had said of itself, and told the return again "
+        "at its next start",
+        1,
+        [
+            Stroke(20.0, "master-restart", "n001", 15.0),
+            Stroke(22.0, "power-cut", "n003", 3.0),
+            Stroke(50.0, "master-restart", "n001", 3.0),
+        ],
+    ),
+    "info-before-birth": (
+        "the birth of a rebooted node was retained by the broker when the master came back, its info came "
+        "live: taken for the former process's, it made the return that of an agent",
+        200931,
+        [],
+    ),
+    "short-weather": (
+        "a judge that looked every half second did not see weather of 0.2 s that swallowed five beats",
+        202412,
+        [],
+    ),
+    "started-in-an-outage": (
+        "a judge took a process that was started while the broker was away for one that had only lost it",
+        202513,
+        [],
+    ),
+    "two-short-freezes": (
+        "the simulated link held a ping for lost that the broker had answered late, and gave its connection "
+        "up when the next one met another short freeze",
+        207185,
+        [],
+    ),
+    "late-at-the-end": (
+        "a judge took one beat on a long way, in the last instant of a run, for a suspicion that stays",
+        200491,
+        [],
+    ),
     "storm-after-outage": (
         "a connection that broke again just after an outage met a grown back-off, longer than the "
         "0.7 s that a will leaves, and the node was declared dead",
@@ -74,7 +112,18 @@ FOUND_BY_THE_SWARM: dict[str, tuple[str, int, list[str] | list[Stroke]]] = {
         ["broker-restart", "storm"],
     ),
 }
-"""Name -> what was wrong once, a seed that showed it, and its faults: names to draw from, or a script."""
+"""Name -> what was wrong once, a seed that showed it, and its faults: names to draw from, none for all, or a script."""
+
+
+FOUND_WITH_JOBS: dict[str, tuple[str, int, int]] = {
+    "copied-card-at-work": (
+        "a copied card took its original's name, and the original's exclusive job was given to others a "
+        "second later, while it was still at it",
+        300053,
+        40,
+    ),
+}
+"""Name -> what was wrong once, a seed that showed it, and how many jobs it had."""
 
 
 def compare(name: str, told: str) -> None:
@@ -108,6 +157,14 @@ def test_a_bug_that_the_swarm_found_stays_away(name: str) -> None:
     if strokes:
         story = tell(seed, strokes=strokes, conditions=CALM, transcript=True)
     else:
-        story = tell(seed, faults=names, transcript=True)
+        story = tell(seed, faults=names or None, transcript=True)
+    assert not story.violations, once
+    compare(f"found-{name}", f"once: {once}\n{story.transcript}")
+
+
+@pytest.mark.parametrize("name", sorted(FOUND_WITH_JOBS))
+def test_a_bug_of_the_work_stays_away(name: str) -> None:
+    once, seed, jobs = FOUND_WITH_JOBS[name]
+    story = tell(seed, jobs=jobs, transcript=True)
     assert not story.violations, once
     compare(f"found-{name}", f"once: {once}\n{story.transcript}")

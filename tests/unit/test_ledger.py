@@ -225,6 +225,33 @@ def test_an_exclusive_job_waits_for_the_fence_also_after_a_restart_of_the_master
     assert desk.place(job, "n2")
 
 
+@pytest.mark.parametrize(("on_loss", "waits_s"), [("rerun", 0.0), ("exclusive", 12.0)])
+def test_after_an_agents_restart_only_what_must_not_run_twice_waits_for_the_fence(
+    on_loss: str, waits_s: float
+) -> None:
+    """Two machines with one card: the name has moved to the other, and the first is still at it."""
+    desk = Desk()
+    job = desk.submit(on_loss=on_loss)
+    desk.place(job)
+    desk.feed(jobs.NodeReborn("n1"))
+    if waits_s:
+        desk.wait(waits_s - 0.5)
+        assert not desk.place(job, "n2")
+        desk.wait(1.0)
+    assert desk.place(job, "n2")
+
+
+def test_a_cancelled_exclusive_attempt_of_a_restarted_agent_is_over_with_the_fence() -> None:
+    desk = Desk()
+    job = desk.submit(on_loss="exclusive")
+    desk.place(job)
+    desk.feed(jobs.CancelAsked(CancelJob(id="x", client="op", job=job)))
+    desk.feed(jobs.NodeReborn("n1"))
+    assert desk.ledger.desk.by_node.get("n1"), "it may still run"
+    desk.wait(12.5)
+    assert not desk.ledger.desk.by_node.get("n1")
+
+
 def test_a_hold_job_waits_for_the_operator_and_says_so() -> None:
     desk = Desk()
     job = desk.submit(on_loss="hold")

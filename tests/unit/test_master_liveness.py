@@ -3,7 +3,7 @@
 import pytest
 
 from rackberry import topics
-from rackberry.messages import NodeHealth, NodeState, Vitals
+from rackberry.messages import NodeHealth, NodeInfo, NodeState, Vitals
 from rackberry.ports import LinkUp, Publish, Stop, Tick
 from rackberry.states import LIVENESS_TRANSITIONS, Evidence, Liveness
 from rackberry_master.detector import Limits, Pulse
@@ -362,3 +362,55 @@ def test_a_session_is_learned_from_heartbeats_too() -> None:
     assert bench.liveness("n1") == "alive"
     bench.state("n1", "offline", session=2)
     assert bench.liveness("n1") == "suspect"
+
+
+def asked(bench: Bench) -> int:
+    return sum(
+        isinstance(effect, Publish) and effect.address.route is topics.CMD_ANNOUNCE
+        for effect in bench.effects
+    )
+
+
+def test_a_node_rebooted_while_the_master_was_away_is_asked_and_told_of_once() -> None:
+    before = rack("n1")
+    bench = Bench(memory=before.memory())
+    bench.up()
+    bench.beating["n1"] = ("bbbbbbbb", 0.5)
+    bench.beat("n1")
+    assert asked(bench) == 1
+    bench.birth("n1", "bbbbbbbb", boot="boot-2")
+    bench.run(2.0)
+    assert [event.why for event in bench.events if event.kind == "node-back"] == [
+        "new boot id: it lost power or was rebooted"
+    ]
+    again = Bench(memory=bench.memory())
+    again.up()
+    again.beating["n1"] = ("bbbbbbbb", 0.5)
+    again.run(3.0)
+    assert asked(again) == 0
+    assert "node-back" not in again.kinds("n1")
+
+
+def test_a_process_that_does_not_answer_is_not_judged_by_what_the_former_one_said() -> None:
+    before = rack("n1")
+    bench = Bench(memory=before.memory())
+    bench.up()
+    bench.beating["n1"] = ("bbbbbbbb", 0.5)
+    bench.run(7.0)
+    assert asked(bench) == 2
+    assert [event.why for event in bench.events if event.kind == "node-back"] == [
+        "a new process; its boot id is not known, so power and agent cannot be told apart"
+    ]
+
+
+def test_the_info_of_a_new_process_is_its_birth_if_that_was_not_heard() -> None:
+    bench = rack("n1")
+    info = NodeInfo(model="Pi", os_boot_id="boot-2", agent_version="1", interval_s=0.5)
+    bench.feed(bench.fact(topics.NODE_INFO.at("n1"), info, "bbbbbbbb"))
+    bench.beating["n1"] = ("bbbbbbbb", 0.5)
+    bench.run(2.0)
+    assert [event.why for event in bench.events if event.kind == "node-back"] == [
+        "new boot id: it lost power or was rebooted"
+    ]
+    bench.feed(bench.fact(topics.NODE_INFO.at("n1"), info, "aaaaaaaa"))
+    assert bench.master.members["n1"].incarnation == "bbbbbbbb"

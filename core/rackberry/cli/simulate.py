@@ -1,5 +1,6 @@
 """The rack in a bottle, on the command line."""
 
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -95,9 +96,20 @@ def swarm(
     """
     from rackberry_sim.nightly import Night, run_night, tell_chunk
 
+    said = 0
+    had = (f" --faults {faults}" if faults else "") + (f" --jobs {jobs}" if jobs else "")
+
     def say(night: Night) -> None:
-        if not as_json:
-            click.echo(f"\r{night.told} of {seeds} seeds, {len(night.found)} went wrong", nl=False)
+        nonlocal said
+        if as_json:
+            return
+        click.echo("\r\x1b[K" if sys.stdout.isatty() else "", nl=False)
+        for given, violations in night.found[said:]:
+            told_by = f"    tell it: rackberry sim replay {given}{had}"
+            click.echo("\n".join((*violations, told_by)))
+        said = len(night.found)
+        words = f"{night.told} of {seeds} seeds, {said} went wrong"
+        click.echo(words, nl=not sys.stdout.isatty())
 
     wanted = range(first, first + seeds)
     names = faults.split(",") if faults else None
@@ -118,9 +130,7 @@ def swarm(
         click.echo(msgspec.json.encode(result).decode())
         return ERROR if found else 0
     over = "" if night.complete else "; the time was over"
-    click.echo(f" ({night.wall_s:.0f} s{over})")
-    for given, violations in found.items():
-        click.echo("\n".join((*violations, f"    tell it: rackberry sim replay {given}")))
+    click.echo(("\n" if sys.stdout.isatty() else "") + f"took {night.wall_s:.0f} s{over}")
     return ERROR if found else 0
 
 
