@@ -15,7 +15,7 @@ ROUTES = {
     "node-sensor": ("node/{node}/sensor/{sensor}", True, 0),
     "node-event": ("node/{node}/event/{sensor}", False, 1),
     "node-led": ("node/{node}/led/{led}", True, 1),
-    "node-attempt": ("node/{node}/attempt", False, 1),
+    "node-attempt": ("node/{node}/attempt", False, 0),
     "node-reply": ("node/{node}/reply", False, 1),
     "cmd-announce": ("cmd/{node}/announce", False, 1),
     "cmd-identify": ("cmd/{node}/identify", False, 1),

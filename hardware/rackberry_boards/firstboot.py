@@ -16,7 +16,8 @@ from rackberry_boards.parts import Board
 
 CONFIG_DIR = "/etc/rackberry"
 WHEELS = "/boot/firmware/rackberry-wheels"
-PACKAGES = ("python3-venv", "python3-lgpio")
+# Debian's msgspec fits every Pi; of Python 3.13 on 32 bits there is no wheel of it.
+PACKAGES = ("python3-venv", "python3-lgpio", "python3-msgspec")
 INCLUDE = "rackberry.txt"
 
 VOLATILE_JOURNAL = """\

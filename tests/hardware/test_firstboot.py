@@ -145,6 +145,45 @@ def test_cloud_inits_own_schema(tmp_path: Path) -> None:
     assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
+SCHEMAS = Path(__file__).with_name("cloud-init")
+VALIDATE = """
+import json, sys, jsonschema, yaml
+schema, data = json.load(open(sys.argv[1])), yaml.safe_load(open(sys.argv[2]))
+for error in jsonschema.Draft4Validator(schema).iter_errors(data):
+    print("/".join(map(str, error.absolute_path)), error.message[:200])
+"""
+
+
+def faults_by(schema: str, path: Path) -> str:
+    """What the schema of cloud-init 25.1 (Trixie's) finds, which is strict about keys it does not know."""
+    for python in (sys.executable, "/usr/bin/python3"):
+        command = [python, "-c", VALIDATE, str(SCHEMAS / schema), str(path)]
+        ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        if ended.returncode == 0:
+            return ended.stdout
+    pytest.skip("no jsonschema here: apt-get install cloud-init, which brings it")
+
+
+@pytest.mark.parametrize("board", ["rack-node", "pi1-b", "shelf"])
+def test_the_schema_of_trixie_takes_every_card(board: str, tmp_path: Path) -> None:
+    assert flash(tmp_path, board=board) == 0
+    assert faults_by("schema-cloud-config-v1.json", tmp_path / "user-data") == ""
+
+
+@pytest.mark.parametrize(
+    ("bad", "says"),
+    [
+        ("hostnames: x\n", "'hostnames' was unexpected"),
+        ("hostname: [x]\n", "hostname ['x'] is not of type 'string'"),
+        ("write_files:\n- paths: /x\n", "'paths' was unexpected"),
+    ],
+)
+def test_the_schema_of_trixie_refuses_what_is_wrong(bad: str, says: str, tmp_path: Path) -> None:
+    path = tmp_path / "user-data"
+    path.write_text(f"#cloud-config\n{bad}")
+    assert says in faults_by("schema-cloud-config-v1.json", path)
+
+
 @pytest.mark.skipif(not shutil.which("netplan"), reason="no netplan: apt-get install netplan.io")
 def test_netplan_takes_the_network(tmp_path: Path) -> None:
     assert flash(tmp_path / "out") == 0

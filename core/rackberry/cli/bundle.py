@@ -70,6 +70,12 @@ def bundle(out: str, machine: tuple[str, ...], version: str, source: str | None)
             "pip wheel --wheel-dir DIR " + " ".join(sorted({f"'{r}'" for _, r, _ in missing})),
             err=True,
         )
+        if any(requirement.startswith("msgspec") for _, requirement, _ in missing):
+            click.echo(
+                "On Trixie msgspec also comes from Debian: a first boot installs python3-msgspec with its "
+                "other packages, where it can reach Debian or a mirror of it.",
+                err=True,
+            )
     return DEGRADED if missing else OK
 
 
