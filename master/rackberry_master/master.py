@@ -187,6 +187,9 @@ class Master:
             self._desk.remember_all()
             self._publish_self("left", event.reason)
             self._desk.out.append(Exit(event.reason))
+        self._review_changed(now)
+
+    def _review_changed(self, now: float) -> None:
         while self._desk.changed:
             node = self._desk.changed.pop()
             if member := self.members.get(node):
@@ -223,6 +226,7 @@ class Master:
                 self._liveness.look(member, now)
                 self._leds.look(member, now)
                 self._liveness.schedule(member, now)
+        self._review_changed(now)  # or the dispatcher would use nodes that have just been missed
         self._dispatcher.tick(now)
         chronicle = self._desk.chronicle
         if self._hearing.link_up and chronicle.due_s is not None and now >= chronicle.due_s:

@@ -128,6 +128,11 @@ FOUND_WITH_JOBS: dict[str, tuple[str, int, int]] = {
         300053,
         40,
     ),
+    "canary-to-a-suspect": (
+        "a node fell silent in the very tick in which its canary was due, and was sent it all the same",
+        600047,
+        40,
+    ),
 }
 """Name -> what was wrong once, a seed that showed it, and how many jobs it had."""
 
