@@ -352,16 +352,20 @@ class Runner:
                 self._condemn(worker, outcome, words)
         for run in [r for r in self._waiting if (r.job, r.token) == (job, token)]:
             self._waiting.remove(run)
-            self._not_begun(run, outcome, words)
+            self._tell_end(run, outcome, words)
 
-    def _not_begun(self, run: Run, outcome: Outcome, words: str) -> None:
+    def _tell_end(
+        self, run: Run, outcome: Outcome, words: str, ran_s: float = 0.0, tail: str = ""
+    ) -> None:
+        """Tell of an end that no worker spoke of."""
         report = AttemptReport(
             job=run.job,
             token=run.token,
             stage="finished",
             outcome=outcome,
             error=words[:500],
-            ran_s=0.0,
+            tail=tail,
+            ran_s=ran_s,
         )
         self._tell(Ended(run.job, run.token, report))
 
@@ -388,16 +392,7 @@ class Runner:
             return
         code = worker.process.returncode
         outcome, words = worker.verdict or ("crashed", _death_words(code))
-        report = AttemptReport(
-            job=run.job,
-            token=run.token,
-            stage="finished",
-            outcome=outcome,
-            error=words[:500],
-            tail=printed,
-            ran_s=self._clock.now() - worker.began_s,
-        )
-        self._tell(Ended(run.job, run.token, report))
+        self._tell_end(run, outcome, words, self._clock.now() - worker.began_s, printed)
 
     def _bury(self, worker: WorkerProcess) -> None:
         """Nothing of the worker is left after this, and what it was not charged with goes to another."""
@@ -428,7 +423,7 @@ class Runner:
             worker.verdict = worker.verdict or ("cancelled", "the agent is ending")
             self._dead(worker)
         for run in self._waiting:
-            self._not_begun(run, "cancelled", "the agent is ending")
+            self._tell_end(run, "cancelled", "the agent is ending")
         if self._sentinel is not None and self._sentinel.stdin is not None:
             self._sentinel.stdin.close()
             self._sentinel.wait()
