@@ -58,7 +58,9 @@ BACKLOG_MAX = 50_000  # facts in the inbox above which the socket is left alone
 CONNECT_TIMEOUT_S = 5.0
 BACKOFF_S_MIN = 0.2
 BACKOFF_S_MAX = 4.0  # a restarted broker must have its rack back within 5 s
-LASTED_S = 10.0
+LASTED_S = (
+    9.0  # less than two keepalives (5 s): what ends for want of an answer had been a connection
+)
 BUNDLED_MAX = 64  # messages to a payload
 BUNDLED_BYTES_MAX = 32 * 1024
 SENTINEL = "meta/caught-up"  # nothing is published there: its SUBACK follows what is retained

@@ -5,7 +5,9 @@ Theory of operation: pure. Each wait is between half and all of a step; steps do
 each other off the broker as fast as they can.
 """
 
-LASTED_MS = 10000
+LASTED_MS = (
+    7000  # less than the silence after which a broker counts as lost (1.5 keepalives of 5 s)
+)
 
 
 class Backoff:

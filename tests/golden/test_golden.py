@@ -100,6 +100,12 @@ FOUND_BY_THE_SWARM: dict[str, tuple[str, int, list[str] | list[Stroke]]] = {
         207185,
         [],
     ),
+    "keepalive-after-outage": (
+        "a connection that ended for want of an answer, exactly two keepalives after an outage, did not count "
+        "as one that had lasted: it met a grown back-off, and the node was declared dead",
+        402377,
+        [],
+    ),
     "late-at-the-end": (
         "a judge took one beat on a long way, in the last instant of a run, for a suspicion that stays",
         200491,
