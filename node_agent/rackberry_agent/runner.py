@@ -24,7 +24,6 @@ import queue
 import selectors
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -37,11 +36,10 @@ from typing import Any
 import msgspec
 
 from rackberry.clock import Clock, SystemClock
-from rackberry.messages import TAIL_BYTES_MAX, AttemptReport, Outcome, Run
+from rackberry.messages import AttemptReport, Outcome, Run
 from rackberry_agent.attempts import Ended, Progressed
 from rackberry_agent.handlers import Policy
 from rackberry_agent.processes import (
-    MARK,
     become_subreaper,
     descendants,
     kill_below,
@@ -49,13 +47,13 @@ from rackberry_agent.processes import (
     orphans,
     reap,
 )
-from rackberry_agent.worker import TASK_BYTES_MAX, Answer, Setup, Task, Word, scratch_of
+from rackberry_agent.worker import Answer, Setup, Task, Word, scratch_of
+from rackberry_agent.worker_process import NonsenseError, WorkerGoneError, WorkerProcess
 
 log = logging.getLogger(__name__)
 
 WATCH_S = 0.25
 GRACE_S = 1.0
-WORDS_BYTES_MAX = 1 << 20
 COLLECT_S = 0.004
 AHEAD_MAX = 32  # attempts that one worker holds
 NEVER = float("inf")
@@ -86,46 +84,6 @@ class RunnerRules:
     policy: Policy = field(default_factory=Policy)
 
 
-@dataclass(slots=True, eq=False)
-class Worker:
-    """A worker process and what it is doing."""
-
-    process: subprocess.Popen[bytes]
-    control: socket.socket
-    tasks: socket.socket
-    untaken: socket.socket
-    """The worker's own end of `tasks`: what is read here it has not taken."""
-    output: int
-    runs: deque[Run] = field(default_factory=deque)
-    """What it was given, in order; it is at the first."""
-    began_s: float = 0.0
-    unread: bytes = b""
-    tail: bytes = b""
-    """What it printed last."""
-    tails: deque[bytes] = field(default_factory=deque)
-    """Of attempts whose end we have not read."""
-    verdict: tuple[Outcome, str] | None = None
-    kill_s: float = float("inf")
-    retired: bool = field(default=False)
-
-    @property
-    def run(self) -> Run | None:
-        """What it is at."""
-        return self.runs[0] if self.runs else None
-
-
-def tail_text(printed: bytes) -> str:
-    """The end of what was printed, as text whose JSON has at most TAIL_BYTES_MAX bytes.
-
-    >>> tail_text(b"x" * 5000) == "x" * (TAIL_BYTES_MAX - 2)
-    True
-    """
-    text = printed.decode("utf-8", "replace")[-TAIL_BYTES_MAX:]
-    while (excess := len(msgspec.json.encode(text)) - TAIL_BYTES_MAX) > 0:
-        text = text[max(1, excess // 6) :]
-    return text
-
-
 class Runner:
     """The workers of one node.
 
@@ -149,7 +107,7 @@ class Runner:
         os.set_blocking(self._wake_write, False)
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._wake_read, selectors.EVENT_READ)
-        self._workers: list[Worker] = []
+        self._workers: list[WorkerProcess] = []
         self._waiting: deque[Run] = deque()
         """Begun ahead, and with no worker now."""
         self._woken = False
@@ -264,42 +222,16 @@ class Runner:
 
     # --- workers ----------------------------------------------------------------------------------
 
-    def _spawn(self) -> Worker:
-        ours, theirs = socket.socketpair()
-        tasks, untaken = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        tasks.setblocking(False)
-        read, write = os.pipe()
-        os.set_blocking(read, False)
-        process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "rackberry_agent.worker"),
-                *(str(theirs.fileno()), str(untaken.fileno())),
-            ],
-            stdin=subprocess.DEVNULL,
-            stdout=write,
-            stderr=write,
-            pass_fds=(theirs.fileno(), untaken.fileno()),
-            start_new_session=True,
-            cwd="/",
-            env={**os.environ, MARK: "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-        )
-        theirs.close()
-        os.close(write)
-        worker = Worker(process, ours, tasks, untaken, read)
-        self._workers.append(worker)
-        self._selector.register(ours, selectors.EVENT_READ, worker)
-        self._selector.register(read, selectors.EVENT_READ, worker)
-        self._say_sentinel(f"group {process.pid}")
+    def _spawn(self) -> WorkerProcess:
         rules = self._rules
-        setup = Setup(
-            policy=rules.policy, scratch=str(rules.scratch), nice=rules.nice, mark=self._mark
+        worker = WorkerProcess.start(
+            Setup(policy=rules.policy, scratch=str(rules.scratch), nice=rules.nice, mark=self._mark)
         )
-        self._send(worker, setup)
+        self._workers.append(worker)
+        self._selector.register(worker.control, selectors.EVENT_READ, worker)
+        self._selector.register(worker.output, selectors.EVENT_READ, worker)
+        self._say_sentinel(f"group {worker.pid}")
         return worker
-
-    def _send(self, worker: Worker, message: Any) -> None:
-        with contextlib.suppress(OSError):  # it is dead, and its end of the socket says so next
-            worker.control.sendall(msgspec.json.encode(message) + b"\n")
 
     def _begin(self, run: Run) -> None:
         free = (w for w in self._workers if w.run is None and not w.retired)
@@ -307,8 +239,8 @@ class Runner:
         if not self._give(worker, run):
             self._waiting.appendleft(run)
 
-    def _give(self, worker: Worker, run: Run) -> bool:
-        """Give a worker one more attempt; False when its socket holds no more."""
+    def _give(self, worker: WorkerProcess, run: Run) -> bool:
+        """Give a worker one more attempt; False when it holds no more."""
         task = Task(
             job=run.job,
             token=run.token,
@@ -319,18 +251,13 @@ class Runner:
         )
         if self._told_s != self._lease_s:
             self._tell_sentinel(self._lease_s)
-        try:
-            worker.tasks.send(msgspec.json.encode(task))
-        except BlockingIOError:
+        if not worker.give(run, task):
             return False
-        except OSError:
-            pass  # it is dead, and its end of the socket says so next
-        worker.runs.append(run)
         if len(worker.runs) == 1:
             self._started(worker)
         return True
 
-    def _started(self, worker: Worker) -> None:
+    def _started(self, worker: WorkerProcess) -> None:
         """The worker is at another attempt from now on."""
         worker.began_s = self._clock.now()
         worker.verdict, worker.kill_s = None, NEVER
@@ -352,55 +279,21 @@ class Runner:
                 return
             self._waiting.popleft()
 
-    def _take_back(self, worker: Worker) -> list[Run]:
-        """What a worker was given and has not taken."""
-        count = 0
-        with contextlib.suppress(OSError):
-            while worker.untaken.recv(TASK_BYTES_MAX, socket.MSG_DONTWAIT):
-                count += 1
-        back = [worker.runs.pop() for _ in range(count)]
-        return back[::-1]
-
-    def _on_ready(self, worker: Worker, descriptor: int) -> None:
+    def _on_ready(self, worker: WorkerProcess, descriptor: int) -> None:
         if descriptor == worker.output:
-            self._drain(worker)
-            return
-        try:
-            data = worker.control.recv(1 << 16)
-        except OSError:
-            data = b""
-        if not data or len(worker.unread) > WORDS_BYTES_MAX:
-            self._dead(worker)
-            return
-        *lines, worker.unread = (worker.unread + data).split(b"\n")
-        for line in lines:
-            try:
-                word = msgspec.json.decode(line, type=Word)
-            except msgspec.DecodeError:
-                self._condemn(worker, "crashed", "its worker spoke nonsense")
-                return
-            self._on_word(worker, word)
-
-    def _drain(self, worker: Worker) -> None:
-        with contextlib.suppress(BlockingIOError):
-            data = os.read(worker.output, 1 << 16)
-            if not data:
+            if not worker.drain():
                 with contextlib.suppress(KeyError):
                     self._selector.unregister(worker.output)
-            *ended, last = (worker.tail + data).split(self._mark.encode())
-            worker.tails.extend(printed[-4 * TAIL_BYTES_MAX :] for printed in ended)
-            worker.tail = last[-4 * TAIL_BYTES_MAX :]
+            return
+        try:
+            for word in worker.words():
+                self._on_word(worker, word)
+        except WorkerGoneError:
+            self._dead(worker)
+        except NonsenseError:
+            self._condemn(worker, "crashed", "its worker spoke nonsense")
 
-    def _printed(self, worker: Worker) -> str:
-        """The end of what the attempt printed that is ending."""
-        if not worker.tails:
-            self._drain(worker)
-        if worker.tails:
-            return tail_text(worker.tails.popleft())
-        printed, worker.tail = worker.tail, b""  # it was killed, or has closed its output
-        return tail_text(printed)
-
-    def _on_word(self, worker: Worker, word: Word) -> None:
+    def _on_word(self, worker: WorkerProcess, word: Word) -> None:
         run = worker.run
         if run is None:
             return
@@ -411,16 +304,16 @@ class Runner:
                 if worker.verdict is not None:
                     raise ValueError("the attempt is being ended")
                 value = self._services(word.verb, word.what, run.job, run.token)
-                self._send(worker, Answer(value=value))
+                worker.say(Answer(value=value))
             except ValueError as error:
-                self._send(worker, Answer(error=str(error) or "refused"))
+                worker.say(Answer(error=str(error) or "refused"))
         elif word.kind == "end":
             if (word.job, word.token) != (run.job, run.token):
                 self._condemn(worker, "crashed", "its worker spoke of another attempt")
                 return
             self._finish(worker, run, word)
 
-    def _finish(self, worker: Worker, run: Run, word: Word) -> None:
+    def _finish(self, worker: WorkerProcess, run: Run, word: Word) -> None:
         outcome: Outcome = msgspec.convert(word.outcome, Outcome)
         retire = word.soiled or worker.verdict is not None
         result = msgspec.json.decode(bytes(word.result))
@@ -434,7 +327,7 @@ class Runner:
             outcome=outcome,
             result=result,
             error=error,
-            tail=self._printed(worker),
+            tail=worker.printed(),
             ran_s=word.ran_s,
             mem_peak_bytes=word.mem_peak_bytes,
         )
@@ -453,50 +346,45 @@ class Runner:
         for worker in list(self._workers):
             if not any((run.job, run.token) == (job, token) for run in worker.runs):
                 continue
-            self._waiting.extend(self._take_back(worker))
+            self._waiting.extend(worker.take_back())
             run = worker.run
             if run is not None and (run.job, run.token) == (job, token):
                 self._condemn(worker, outcome, words)
         for run in [r for r in self._waiting if (r.job, r.token) == (job, token)]:
             self._waiting.remove(run)
-            self._not_begun(run, outcome, words)
+            self._tell_end(run, outcome, words)
 
-    def _not_begun(self, run: Run, outcome: Outcome, words: str) -> None:
+    def _tell_end(
+        self, run: Run, outcome: Outcome, words: str, ran_s: float = 0.0, tail: str = ""
+    ) -> None:
+        """Tell of an end that no worker spoke of."""
         report = AttemptReport(
             job=run.job,
             token=run.token,
             stage="finished",
             outcome=outcome,
             error=words[:500],
-            ran_s=0.0,
+            tail=tail,
+            ran_s=ran_s,
         )
         self._tell(Ended(run.job, run.token, report))
 
-    def _condemn(self, worker: Worker, outcome: Outcome, words: str) -> None:
+    def _condemn(self, worker: WorkerProcess, outcome: Outcome, words: str) -> None:
         if worker.verdict is not None:
             return
         worker.verdict = (outcome, words)
         worker.retired = True
         if outcome == "fenced":
-            self._kill(worker)
+            worker.kill()
             return
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(worker.process.pid, signal.SIGTERM)
+        worker.terminate()
         worker.kill_s = self._clock.now() + GRACE_S
 
-    def _kill(self, worker: Worker) -> None:
-        """Everything that stems from the worker, then the worker; its socket then tells of its end."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(worker.process.pid, signal.SIGSTOP)  # it shall not go on while we count
-        kill_below(worker.process.pid)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(worker.process.pid, signal.SIGKILL)
-
-    def _dead(self, worker: Worker) -> None:
+    def _dead(self, worker: WorkerProcess) -> None:
         """The worker is gone, or has closed its socket, which is as bad."""
-        self._waiting.extend(self._take_back(worker))
+        self._waiting.extend(worker.take_back())
         run = worker.runs.popleft() if worker.runs else None
-        printed = self._printed(worker)
+        printed = worker.printed()
         self._bury(worker)
         if not self._stopping and len(self._workers) < self._rules.slots:
             self._spawn()
@@ -504,27 +392,18 @@ class Runner:
             return
         code = worker.process.returncode
         outcome, words = worker.verdict or ("crashed", _death_words(code))
-        report = AttemptReport(
-            job=run.job,
-            token=run.token,
-            stage="finished",
-            outcome=outcome,
-            error=words[:500],
-            tail=printed,
-            ran_s=self._clock.now() - worker.began_s,
-        )
-        self._tell(Ended(run.job, run.token, report))
+        self._tell_end(run, outcome, words, self._clock.now() - worker.began_s, printed)
 
-    def _bury(self, worker: Worker) -> None:
+    def _bury(self, worker: WorkerProcess) -> None:
         """Nothing of the worker is left after this, and what it was not charged with goes to another."""
-        back = self._take_back(worker)
+        back = worker.take_back()
         self._waiting.extend((*worker.runs, *back))
         worker.runs.clear()
-        self._kill(worker)
+        worker.kill()
         worker.process.wait()
         shutil.rmtree(self._scratch_of(worker), ignore_errors=True)
-        self._say_sentinel(f"gone {worker.process.pid}")
-        known = {given.process.pid for given in self._workers}
+        self._say_sentinel(f"gone {worker.pid}")
+        known = {given.pid for given in self._workers}
         if self._sentinel is not None:
             known.add(self._sentinel.pid)
         while found := orphans(known):
@@ -536,9 +415,7 @@ class Runner:
         for given in (worker.control, worker.output):
             with contextlib.suppress(KeyError, ValueError):
                 self._selector.unregister(given)
-        for end in (worker.control, worker.tasks, worker.untaken):
-            end.close()
-        os.close(worker.output)
+        worker.close()
         self._workers.remove(worker)
 
     def _end_all(self) -> None:
@@ -546,7 +423,7 @@ class Runner:
             worker.verdict = worker.verdict or ("cancelled", "the agent is ending")
             self._dead(worker)
         for run in self._waiting:
-            self._not_begun(run, "cancelled", "the agent is ending")
+            self._tell_end(run, "cancelled", "the agent is ending")
         if self._sentinel is not None and self._sentinel.stdin is not None:
             self._sentinel.stdin.close()
             self._sentinel.wait()
@@ -556,25 +433,25 @@ class Runner:
 
     # --- the watch --------------------------------------------------------------------------------
 
-    def _watch(self, worker: Worker) -> None:
+    def _watch(self, worker: WorkerProcess) -> None:
         run, now = worker.run, self._clock.now()
         assert run is not None
         if now >= worker.kill_s:
-            self._kill(worker)
+            worker.kill()
             return
         if worker.verdict is not None or now - worker.began_s < WATCH_S:
             return
         if now - worker.began_s >= run.limit_s:
             self._condemn(worker, "timeout", f"it ran longer than its limit of {run.limit_s:g} s")
             return
-        pids = [worker.process.pid, *descendants(worker.process.pid)]
+        pids = [worker.pid, *descendants(worker.pid)]
         if len(pids) > self._rules.processes_max:
             words = f"it had {len(pids)} processes, accepted are {self._rules.processes_max}"
             self._condemn(worker, "failed", words)
-            self._kill(worker)  # a fork bomb gets no grace
+            worker.kill()  # a fork bomb gets no grace
             return
         if len(worker.runs) > 1:  # not so short after all: what is behind it need not wait for it
-            self._waiting.extend(self._take_back(worker))
+            self._waiting.extend(worker.take_back())
             if worker.run is not run:
                 return  # it has not even taken that one
         limit = run.mem_max_bytes or self._rules.mem_max_bytes
@@ -582,7 +459,7 @@ class Runner:
         if used > limit:
             words = f"its processes used {used // 2**20} MiB, accepted are {limit // 2**20} MiB"
             self._condemn(worker, "memory", words)
-            self._kill(worker)
+            worker.kill()
             return
         size = _size_bytes(self._scratch_of(worker))
         if size > self._rules.scratch_max_bytes:
@@ -591,10 +468,10 @@ class Runner:
                 f"{self._rules.scratch_max_bytes // 2**20} MiB"
             )
             self._condemn(worker, "failed", words)
-            self._kill(worker)
+            worker.kill()
 
-    def _scratch_of(self, worker: Worker) -> Path:
-        return scratch_of(self._rules.scratch, worker.process.pid)
+    def _scratch_of(self, worker: WorkerProcess) -> Path:
+        return scratch_of(self._rules.scratch, worker.pid)
 
     # --- the sentinel -----------------------------------------------------------------------------
 
@@ -618,7 +495,7 @@ class Runner:
             self._sentinel.wait()
             self._start_sentinel()
             for worker in self._workers:
-                self._say_sentinel(f"group {worker.process.pid}")
+                self._say_sentinel(f"group {worker.pid}")
             self._say_sentinel(f"lease {self._told_s}")
 
     def _tell_sentinel(self, until_s: float) -> None:
