@@ -164,7 +164,9 @@ class RackModel:
             case Reply():
                 self.replies.append(data)
             case JobStanding():
-                self.jobs.take(fact.address.first, data)
+                self.jobs.take(
+                    data.job, data
+                )  # told on two topics, of which one names the submitter
 
     def _view(self, node: str) -> NodeView | None:
         view = self.nodes.get(node)
