@@ -38,6 +38,9 @@ class Client(Protocol):
     def closed(self, connection: "Connection", reason: str) -> None:
         """The connection is gone."""
 
+    def dropped(self) -> None:
+        """The broker has let a connection go; the client may not know it yet."""
+
 
 @dataclass(slots=True, eq=False)
 class Connection:
@@ -112,6 +115,7 @@ class Broker:
         for key in connection.subscriptions:
             self._by_subscription[key].remove(connection)
         self._listeners.clear()
+        connection.client.dropped()
         if tell:
             self._tell_closed(connection, reason)
         if with_will:

@@ -23,6 +23,7 @@ everything must be right again. The rules, by the name that a violation carries:
 
 from dataclasses import dataclass
 
+from rackberry import topics
 from rackberry.language import DARK, LANGUAGE, STEADY, Light, Palette, light_for
 from rackberry.messages import LedReport, MasterEvent, RecentEvents, Verdict
 from rackberry.ports import Received
@@ -129,8 +130,6 @@ class Checkers:
         if before is None or before.liveness is verdict.liveness:
             return
         self._changed_s[node] = now
-        if (before.liveness, verdict.liveness) not in _LEGAL:
-            self.violate("illegal", f"{node} went from {before.liveness} to {verdict.liveness}")
         if verdict.liveness is Liveness.DEAD:
             since_s = self._rack.nodes[node].unwell_since_s
             if since_s is not None:
@@ -161,6 +160,10 @@ class Checkers:
             machine.os_boot_id if machine.incarnation == written else ""
         )  # it may have gone again
         before, self._came[node] = self._came.get(node), (written, boot)
+        listening_s = self._rack.master.healthy_since_s
+        if listening_s is None or self._rack.world.now - listening_s < WILL_GRACE_S:
+            del self._came[node]  # it tells of several returns, one after another, in one breath
+            return
         if before is None or event.kind == "node-joined" or self._had_twin(node):
             return
         if before[0] == written and "same process" not in why:
@@ -188,6 +191,9 @@ class Checkers:
         self._written[record.node] = record.incarnation
         before = self._decided.get(record.node)
         self._decided[record.node] = record.liveness
+        changed = before is not None and before is not record.liveness
+        if changed and (before, record.liveness) not in _LEGAL:
+            self.violate("illegal", f"{record.node} went from {before} to {record.liveness}")
         if record.liveness is Liveness.DEAD and before is not Liveness.DEAD:
             self._check_death(record.node, self._rack.world.now)
 
@@ -232,7 +238,8 @@ class Checkers:
         connection = machine.connection
         if connection is None or not self._is_rough(machine):
             return 0.0
-        return self._rack.world.now - connection.heard_s
+        beat = self._rack.broker.retained.get(topics.NODE_HEALTH.at(machine.node))
+        return self._rack.world.now - beat[1] if beat else 0.0
 
     def _check_will(self, node: str, now: float) -> None:
         """Only the will of the connection that is the node may make it suspect."""
@@ -324,7 +331,8 @@ class Checkers:
         if not self._only_slow(machine) or self._able_since_s is None:
             self._slow_since_s.pop(node, None)
             return
-        since_s = max(self._slow_since_s.setdefault(node, now), self._able_since_s)
+        began_s = machine.healthy_since_s or now  # started again, it has to be late anew
+        since_s = max(self._slow_since_s.setdefault(node, now), self._able_since_s, began_s)
         verdict = self.verdicts.get(node)
         if now - since_s > SLOW_S and verdict is not None and verdict.condition is Condition.OK:
             words = f"{node} has been slow for {now - since_s:.1f} s and is said to be well"

@@ -307,6 +307,10 @@ class Machine:
         self._feed(LinkDown(reason))
         self._retry()
 
+    def dropped(self) -> None:
+        """The broker has let a connection of ours go, and only the world knows."""
+        self._note_health()
+
     def pings(self, connection: Connection) -> bool:
         """True while the network thread would answer for this connection with a PINGREQ."""
         return connection is self.connection and not self.frozen and not self.up.blocked
