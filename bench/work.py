@@ -26,6 +26,7 @@ from rackberry.client import Client
 from rackberry_sim.demo import Demo, rack
 
 ROUND_TRIPS = 200
+WARM_UP = 200  # jobs, of either side
 REST_S = 3.0  # so that round trips are not measured in the wake of the flood, of either side
 TARGET_RATE, TARGET_TRIP = 4.0, 0.3
 
@@ -47,7 +48,7 @@ def ours(jobs: int) -> dict[str, float]:
     with rack(nodes=2, direct=True) as demo, Client(demo.broker.address) as client:
         demo.wait_complete(lambda: False)
         ready(client)
-        wait(client.map("sleep", [{"seconds": 0}] * 50))  # workers are warm, speeds are known
+        wait(client.map("sleep", [{"seconds": 0}] * WARM_UP))  # workers are warm, speeds are known
         pid = demo.children["master"].pid
         before_s, began_s = cpu_s(pid), time.perf_counter()
         wait(client.map("sleep", [{"seconds": 0}] * jobs))
@@ -91,7 +92,7 @@ def dasks(jobs: int) -> dict[str, float]:
 
     options: dict[str, Any] = {"n_workers": 2, "threads_per_worker": 2, "dashboard_address": None}
     with LocalCluster(**options) as cluster, Dask(cluster) as client:
-        client.gather(client.map(nothing, range(50), pure=False))
+        client.gather(client.map(nothing, range(WARM_UP), pure=False))
         before_s, began_s = time.process_time(), time.perf_counter()
         client.gather(client.map(nothing, range(jobs), pure=False))
         took_s = time.perf_counter() - began_s
