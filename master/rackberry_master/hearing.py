@@ -57,12 +57,8 @@ class Hearing:
         return self.link_up and now - self._echo_s <= ECHO_AGE_S_MAX
 
     def silent_since(self, last_s: float) -> float:
-        """From when on the silence of a node counts that was last heard at `last_s`.
-
-        The allowance is for those, too, that were heard since: what has just come back may break again,
-        and whoever connects for the second time waits longer.
-        """
-        return max(last_s, self._resumed_s + self._allowance_s)
+        """From when on the silence of a node counts that was last heard at `last_s`."""
+        return last_s if last_s >= self._resumed_s else self._resumed_s + self._allowance_s
 
     def in_doubt(self, last_s: float) -> bool:
         """True while a will tells more of the master's hearing than of a node last heard at `last_s`."""

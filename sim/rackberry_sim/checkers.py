@@ -204,8 +204,7 @@ class Checkers:
         since_s = machine.healthy_since_s
         if since_s is not None and now - since_s > GRACE_S and self._heard_s(machine) < HEARD_S:
             self.violate("false death", f"{node} has been healthy for {now - since_s:.1f} s")
-        settled = since_s is not None and now - since_s > GRACE_S
-        if settled and self._only_slow(machine) and self._heard_s(machine) < HEARD_S:
+        if self._only_slow(machine) and self._heard_s(machine) < HEARD_S:
             self.violate("slow death", f"{node} is slow, and the broker heard it")
         able_s = self._able_since_s
         reachable = (
