@@ -59,7 +59,7 @@ CONNECT_TIMEOUT_S = 5.0
 BACKOFF_S_MIN = 0.2
 BACKOFF_S_MAX = 4.0  # a restarted broker must have its rack back within 5 s
 LASTED_S = (
-    9.0  # less than two keepalives (5 s): what ends for want of an answer had been a connection
+    5.0  # more than the longest back-off: what two clones take from each other never lasts so
 )
 BUNDLED_MAX = 64  # messages to a payload
 BUNDLED_BYTES_MAX = 32 * 1024

@@ -9,7 +9,8 @@ master honest:
 - **Return.** After the master's own absence (a lagging loop, a lost link, a restart) the silence of a
   node that it has not heard again is counted from its return, `resumed_s`, and after a lost link or a
   frozen broker from a death time later, because nodes come back within their own back-off. A node that
-  has been heard since is judged as always.
+  has been heard since is judged as always, after an outage from the end of that time on: what has only
+  just come back may break again.
 - **Hold.** When more than max(3, 30 %) of the nodes fall silent within `MASS_WINDOW_S`, deaths are held
   for twice the death time. One event names what the silent nodes share; what is silent still when the
   hold ends is declared dead together. Costs: a rack that truly lost its power is dead 5 s later than
@@ -57,8 +58,13 @@ class Hearing:
         return self.link_up and now - self._echo_s <= ECHO_AGE_S_MAX
 
     def silent_since(self, last_s: float) -> float:
-        """From when on the silence of a node counts that was last heard at `last_s`."""
-        return last_s if last_s >= self._resumed_s else self._resumed_s + self._allowance_s
+        """From when on the silence of a node counts that was last heard at `last_s`.
+
+        Who has only just come back from an outage may break again, and waits longer for its second try.
+        """
+        if last_s >= self._resumed_s:
+            return max(last_s, self._settled_s)
+        return self._resumed_s + self._allowance_s
 
     def in_doubt(self, last_s: float) -> bool:
         """True while a will tells more of the master's hearing than of a node last heard at `last_s`."""

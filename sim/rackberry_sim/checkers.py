@@ -203,9 +203,8 @@ class Checkers:
             return  # two machines fight over one name: either may lose at any moment
         since_s = machine.healthy_since_s
         if since_s is not None and now - since_s > GRACE_S and self._heard_s(machine) < HEARD_S:
-            self.violate("false death", f"{node} has been healthy for {now - since_s:.1f} s")
-        if self._only_slow(machine) and self._heard_s(machine) < HEARD_S:
-            self.violate("slow death", f"{node} is slow, and the broker heard it")
+            kind = "slow death" if self._only_slow(machine) else "false death"
+            self.violate(kind, f"{node} has been healthy for {now - since_s:.1f} s")
         able_s = self._able_since_s
         reachable = (
             not machine.up.cut and not machine.down.cut and now - machine.mended_s > RETURN_S

@@ -72,7 +72,7 @@ class Machine:
         self.unwell_since_s: float | None = 0.0
         """Since when it does not; None while it does."""
         self.mended_s = -INF
-        """When its process began, or its way to the broker was mended, whichever was later."""
+        """When its process began or thawed, or its way to the broker was mended, whichever was last."""
         self.weather_s = -INF
         """When the weather on its way to the broker last changed."""
         self._waiting: list[Any] = []
@@ -143,6 +143,7 @@ class Machine:
         if not self.frozen:
             return
         self.frozen = False
+        self.mended_s = self.world.now
         self._note_health()
         if self.core is None:
             return
