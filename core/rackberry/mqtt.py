@@ -10,8 +10,8 @@ What this adapter makes true, and paho alone does not:
 - Nothing goes out on a new connection before the birth. Of what was queued while the broker was away
   only non-retained QoS 1 messages (edges, replies, events) are kept, the newest `KEPT_MAX` of them:
   retained state is published afresh by its owner when the link comes up.
-- Retries back off with jitter, and only a connection that lasted resets the back-off, so that two
-  cloned nodes that throw each other off the broker do not do so as fast as they can.
+- Retries back off with jitter, so that two cloned nodes that throw each other off the broker do not do
+  so as fast as they can (see `rackberry.backoff`).
 - A payload larger than the broker accepts is counted and dropped here; paho would resend it for ever.
 - Messages for one topic of a bundled route that wait together travel together. A message that waits for
   nobody is sent at once; order is kept on each topic, as MQTT keeps it.
@@ -39,6 +39,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
+from rackberry.backoff import Backoff
 from rackberry.clock import Clock, Random
 from rackberry.config import BrokerSettings
 from rackberry.loop import Inbox, thread
@@ -56,11 +57,6 @@ QUEUED_MAX = 20_000  # messages waiting for the network thread while the broker 
 UNACKNOWLEDGED_MAX = 1000  # QoS 1 messages in flight; mosquitto's own default queue is as long
 BACKLOG_MAX = 50_000  # facts in the inbox above which the socket is left alone
 CONNECT_TIMEOUT_S = 5.0
-BACKOFF_S_MIN = 0.2
-BACKOFF_S_MAX = 4.0  # a restarted broker must have its rack back within 5 s
-LASTED_S = (
-    5.0  # more than the longest back-off: what two clones take from each other never lasts so
-)
 BUNDLED_MAX = 64  # messages to a payload
 BUNDLED_BYTES_MAX = 32 * 1024
 SENTINEL = "meta/caught-up"  # nothing is published there: its SUBACK follows what is retained
@@ -105,7 +101,7 @@ class Link:
         self._stamper = stamper
         self._inbox = inbox
         self._clock = clock
-        self._chance = chance
+        self._backoff = Backoff(chance)
         self._filters = [f"{settings.root}/{filter_}" for filter_ in filters]
         self._will = will
         self._read_qos = read_qos
@@ -125,6 +121,7 @@ class Link:
         self._client: BlockClient | None = None
         self._connected = False
         self._answered = False  # by a CONNACK, of whatever kind
+        self._accepted_s: float | None = None  # when one was kind
         self._gate_open = False  # closed until the birth is out
         self._unacknowledged: dict[int, list[Item]] = {}
         self._payload_max: int | None = None
@@ -169,11 +166,10 @@ class Link:
     # --- the network thread -----------------------------------------------------------------------
 
     def _run(self) -> None:
-        backoff_s = BACKOFF_S_MIN
         while not self._stopping.is_set():
             client = self._make_client()
-            opened_s = self._clock.now()
             self._answered = False
+            self._accepted_s = None
             try:
                 client.connect(self._settings.host, self._settings.port, self._settings.keepalive_s)
             except OSError as error:  # TLS errors are OSErrors, too
@@ -182,10 +178,9 @@ class Link:
             else:
                 self._serve(client)
             self._forget_connection(client)
-            if self._clock.now() - opened_s > LASTED_S:
-                backoff_s = BACKOFF_S_MIN
-            self._pause(backoff_s * self._chance.uniform(0.5, 1.0))
-            backoff_s = min(backoff_s * 2, BACKOFF_S_MAX)
+            accepted_s = self._accepted_s
+            lasted_s = None if accepted_s is None else self._clock.now() - accepted_s
+            self._pause(self._backoff.wait_s(lasted_s))
         self._waking.close()
         self._wake.close()
         self._stopped.set()
@@ -411,6 +406,7 @@ class Link:
                 words += "; trying MQTT 3.1.1"
             self._inbox.put(LinkDown(words, "refused"))
             return
+        self._accepted_s = self._clock.now()
         self._payload_max = getattr(properties, "MaximumPacketSize", None)
         # Sift what was queued while we were away before new rules apply to it.
         self._take_outgoing()

@@ -13,7 +13,7 @@ import time
 from backoff import Backoff
 from clock import Clock, TimeServer
 from envelope import Stamper
-from link import DOWN, UP, Link, LinkError
+from link import UP, Link, LinkError
 from node import Node
 from transport import Transport
 from wifi import Wifi
@@ -193,7 +193,7 @@ class App:
 
     def _disconnect(self, event):
         now_ms = self._clock.now_ms()
-        lasted_ms = now_ms - (self._opened_ms or now_ms) if self._link.state != DOWN else 0
+        lasted_ms = now_ms - self._opened_ms if self._link.state == UP else None
         self._transport.close()
         self._link.closed()
         self._retry_ms = now_ms + self._backoff.wait_ms(lasted_ms)

@@ -28,11 +28,12 @@ class Wifi:
     def step(self, now_ms):
         """True while we are in the Wi-Fi; else do what is due to get there."""
         if self._wlan.isconnected():
+            self._backoff.accepted()
             return True
         if now_ms >= self._next_ms:
             self._wlan.disconnect()
             self._wlan.connect(self._settings["wifi_ssid"], self._settings["wifi_password"] or None)
-            self._next_ms = now_ms + JOIN_MS_MAX + self._backoff.wait_ms(0)
+            self._next_ms = now_ms + JOIN_MS_MAX + self._backoff.wait_ms(None)
         return False
 
     def signal_dbm(self):

@@ -5,12 +5,12 @@ master honest:
 
 - **Echo.** Its own heartbeat must come back to it through the broker. While the last echo is older
   than `ECHO_AGE_S_MAX`, silence is no evidence: a frozen broker silences everybody at once. An echo
-  that stays away for `DEAF_S` is an event of its own.
+  that stays away for `DEAF_S` is an event of its own; after one that was late at all, the others get
+  `SETTLE_S` to follow it.
 - **Return.** After the master's own absence (a lagging loop, a lost link, a restart) the silence of a
   node that it has not heard again is counted from its return, `resumed_s`, and after a lost link or a
-  frozen broker from a death time later, because nodes come back within their own back-off. A node that
-  has been heard since is judged as always, after an outage from the end of that time on: what has only
-  just come back may break again.
+  frozen broker from the longest back-off of a client later, because nodes come back within theirs. A
+  node that has been heard since is judged as always.
 - **Hold.** When more than max(3, 30 %) of the nodes fall silent within `MASS_WINDOW_S`, deaths are held
   for twice the death time. One event names what the silent nodes share; what is silent still when the
   hold ends is declared dead together. Costs: a rack that truly lost its power is dead 5 s later than
@@ -19,6 +19,7 @@ master honest:
 
 from collections import deque
 
+from rackberry.backoff import BACKOFF_S_MAX
 from rackberry.ports import LinkDown
 from rackberry.states import Liveness
 from rackberry_master.desk import PRESENT, Desk, some
@@ -26,6 +27,7 @@ from rackberry_master.diagnosis import common_cause
 
 ECHO_AGE_S_MAX = 0.75  # half as long again as the master's own interval
 DEAF_S = 2.0
+SETTLE_S = 0.5  # a node's interval: whoever lives is heard within it
 LAG_S_MAX = 0.5
 MASS_WINDOW_S = 2.0
 MASS_LEAST = 3
@@ -41,30 +43,28 @@ class Hearing:
         self._desk = desk
         self.link_up = False
         self._resumed_s = now
-        self._allowance_s = desk.limits.dead_floor_s
+        self._allowance_s = BACKOFF_S_MAX
         self._settled_s = float("-inf")
-        """Until then nodes come back from an outage: a connection that breaks again meets a grown back-off."""
+        """Until then nodes come back from an outage, and a will tells more of that than of its node."""
         self.hold_until_s: float | None = None
         """Until when deaths are held because many fell silent together."""
         self.words = ""
         """Why no death is declared just now, or nothing."""
         self._was_up = False
         self._echo_s = float("-inf")
+        self._caught_up_s = float("-inf")
+        """Until then what waited in the broker with a late echo may still be on its way behind it."""
         self._deaf = False
         self._fallen: deque[tuple[float, str]] = deque(maxlen=FALLEN_MAX)
 
     def can_judge(self, now: float) -> bool:
         """True while a silence would be noticed as one."""
-        return self.link_up and now - self._echo_s <= ECHO_AGE_S_MAX
+        fresh = now - self._echo_s <= ECHO_AGE_S_MAX
+        return self.link_up and fresh and now >= self._caught_up_s
 
     def silent_since(self, last_s: float) -> float:
-        """From when on the silence of a node counts that was last heard at `last_s`.
-
-        Who has only just come back from an outage may break again, and waits longer for its second try.
-        """
-        if last_s >= self._resumed_s:
-            return max(last_s, self._settled_s)
-        return self._resumed_s + self._allowance_s
+        """From when on the silence of a node counts that was last heard at `last_s`."""
+        return last_s if last_s >= self._resumed_s else self._resumed_s + self._allowance_s
 
     def in_doubt(self, last_s: float) -> bool:
         """True while a will tells more of the master's hearing than of a node last heard at `last_s`."""
@@ -88,15 +88,15 @@ class Hearing:
         self.link_up = True
         self._echo_s = float("-inf")
         # Nodes that lost the broker with us come back within their own back-off.
-        self._resume(now, self._desk.limits.dead_floor_s)
+        self._resume(now, BACKOFF_S_MAX)
         if self._was_up:
-            self._settled_s = now + self._desk.limits.dead_floor_s
+            self._settled_s = now + BACKOFF_S_MAX
             self._desk.tell(
                 now,
                 "broker-back",
                 "info",
                 "the broker is back; the rack is being heard again",
-                "silences are counted from now, so nobody is dead for having been unheard",
+                f"nodes get {BACKOFF_S_MAX:g} s to come back before their silence counts",
             )
             return
         self._was_up = True
@@ -106,7 +106,8 @@ class Hearing:
             "info",
             f"the master started, term {self._desk.chronicle.term}; "
             f"it knows {len(self._desk.members)} nodes",
-            "it listens for two death times before it declares anybody dead",
+            f"it listens for {BACKOFF_S_MAX + self._desk.limits.dead_floor_s:g} s before it declares "
+            "anybody dead",
         )
 
     def on_link_down(self, event: LinkDown, now: float) -> None:
@@ -142,8 +143,10 @@ class Hearing:
         """Our own heartbeat came back."""
         if self._deaf:
             # Nodes may have given up a broker that did not answer, and come back within their back-off.
-            self._resume(now, self._desk.limits.dead_floor_s)
-            self._settled_s = now + self._desk.limits.dead_floor_s
+            self._resume(now, BACKOFF_S_MAX)
+            self._settled_s = now + BACKOFF_S_MAX
+        if now - self._echo_s > ECHO_AGE_S_MAX:
+            self._caught_up_s = now + SETTLE_S
         self._echo_s = now
         if self._deaf:
             self._deaf = False
@@ -153,7 +156,7 @@ class Hearing:
                 "hearing-back",
                 "info",
                 "the broker passes messages on again",
-                "silences are counted from now",
+                f"nodes get {BACKOFF_S_MAX:g} s to come back before their silence counts",
             )
 
     def look_for_deafness(self, now: float) -> None:

@@ -63,6 +63,7 @@ class Broker:
     def __init__(self, world: World) -> None:
         self._world = world
         self.running = True
+        self.started_s = 0.0
         self.frozen_until_s = 0.0
         self.will_lag_s = 0.0
         """How late a will may be published, behind whatever came after it. MQTT allows it."""
@@ -239,6 +240,7 @@ class Broker:
     def start(self, state: str) -> None:
         """Come back with what was retained `kept`, `lost`, or `older`."""
         self.running = True
+        self.started_s = self._world.now
         if state == "lost":
             self.retained = {}
         elif state == "older":

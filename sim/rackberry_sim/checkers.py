@@ -38,7 +38,7 @@ WILL_GRACE_S = 0.6
 """The longest that a birth may be on its way in the weather of a run, lost once."""
 CEILING_S = 10.0
 HOLD_S = 5.0
-ALLOWANCE_S = 2.5
+ALLOWANCE_S = 4.0
 """What the master gives its nodes to connect again after a lost link, on top of their limit."""
 RETURN_S = 9.0
 """A node that was cut off may wait for 5 s for an answer and then back off for 4 s."""
@@ -83,7 +83,6 @@ class Checkers:
         self._changed_s: dict[str, float] = {}
         self.detection_s: list[float] = []
         """From the truth that a node went silent to its verdict dead."""
-        self._able_since_s: float | None = None
         self._told: set[tuple[str, str, float]] = set()
         self._unwell: dict[str, float] = {}
         self._slow_since_s: dict[str, float] = {}
@@ -205,18 +204,16 @@ class Checkers:
         if since_s is not None and now - since_s > GRACE_S and self._heard_s(machine) < HEARD_S:
             kind = "slow death" if self._only_slow(machine) else "false death"
             self.violate(kind, f"{node} has been healthy for {now - since_s:.1f} s")
-        able_s = self._able_since_s
+        able_s = self._able_since_s()
         reachable = (
             not machine.up.cut and not machine.down.cut and now - machine.mended_s > RETURN_S
         )
         runs = machine.core is not None and not machine.frozen and machine.slow == 1
         lost_since_s = machine.unwell_since_s
-        if not runs or not reachable or lost_since_s is None:
+        if not runs or not reachable or lost_since_s is None or able_s is None:
             return
-        if self._able(now) and (able_s is None or now - able_s < EVICTION_S):
-            returned_s = now if able_s is None else able_s
-            if returned_s >= lost_since_s:
-                self.violate("eviction", f"{node} runs, and the broker has only just come back")
+        if now - able_s < EVICTION_S and able_s >= lost_since_s:
+            self.violate("eviction", f"{node} runs, and the broker has only just come back")
 
     def _only_slow(self, machine: NodeMachine) -> bool:
         runs = machine.core is not None and machine.connection is not None and not machine.frozen
@@ -267,24 +264,24 @@ class Checkers:
 
     def _look(self) -> None:
         now = self._rack.world.now
-        if not self._able(now):
-            self._able_since_s = None
-        elif self._able_since_s is None:
-            self._able_since_s = now
+        able_s = self._able_since_s()
         for node, machine in self._rack.nodes.items():
-            if self._right.get(node) == self._sight_of(node, machine):
+            if self._right.get(node) == self._sight_of(node, machine, able_s):
                 continue  # what was right and has not changed is right
             self._right.pop(node, None)  # so that what changed and changed back is seen as well
             if self._had_twin(node):
                 continue
             if machine.unwell_since_s is not None:
                 self._unwell[node] = machine.unwell_since_s
-            self._check_slow(node, machine, now)
-            if self._able_since_s is not None:
-                self._check_missed(node, machine, self._able_since_s, now)
-                self._check_light(node, machine, self._able_since_s, now)
-                if self._is_right(node, machine, now - self._able_since_s):
-                    self._right[node] = (*self._sight_of(node, machine)[:-1], dict(machine.lit))
+            self._check_slow(node, machine, able_s, now)
+            if able_s is not None:
+                self._check_missed(node, machine, able_s, now)
+                self._check_light(node, machine, able_s, now)
+                if self._is_right(node, machine, now - able_s):
+                    self._right[node] = (
+                        *self._sight_of(node, machine, able_s)[:-1],
+                        dict(machine.lit),
+                    )
         self._rack.world.at(now + LOOK_S, self._look)
 
     def _is_right(self, node: str, machine: NodeMachine, able_for_s: float) -> bool:
@@ -301,10 +298,12 @@ class Checkers:
             and node not in self._wrong_light
         )
 
-    def _sight_of(self, node: str, machine: NodeMachine) -> tuple[object, ...]:
+    def _sight_of(
+        self, node: str, machine: NodeMachine, able_s: float | None
+    ) -> tuple[object, ...]:
         """All that the rules below judge a healthy node by, but for the time."""
         return (
-            self._able_since_s,
+            able_s,
             machine.healthy_since_s,
             machine.up.conditions,
             machine.slow,
@@ -313,25 +312,28 @@ class Checkers:
             machine.lit,
         )
 
-    def _able(self, now: float) -> bool:
+    def _able_since_s(self) -> float | None:
+        """Since when the master runs and hears what its broker gets; None while it does not."""
         master, broker = self._rack.master, self._rack.broker
-        return (
-            master.healthy_since_s is not None
-            and not master.down.blocked
-            and broker.running
-            and now >= broker.frozen_until_s
+        if master.healthy_since_s is None or master.down.blocked or not broker.running:
+            return None
+        since_s = max(
+            master.healthy_since_s, master.mended_s, broker.started_s, broker.frozen_until_s
         )
+        return since_s if self._rack.world.now >= since_s else None
 
     def _had_twin(self, node: str) -> bool:
         return any(twin.node == node for twin in self._rack.clones)
 
-    def _check_slow(self, node: str, machine: NodeMachine, now: float) -> None:
+    def _check_slow(
+        self, node: str, machine: NodeMachine, able_s: float | None, now: float
+    ) -> None:
         """Slow, whole and heard for a while: the verdict must say that it is unwell."""
-        if not self._only_slow(machine) or self._able_since_s is None:
+        if not self._only_slow(machine) or able_s is None:
             self._slow_since_s.pop(node, None)
             return
         began_s = machine.healthy_since_s or now  # started again, it has to be late anew
-        since_s = max(self._slow_since_s.setdefault(node, now), self._able_since_s, began_s)
+        since_s = max(self._slow_since_s.setdefault(node, now), able_s, began_s)
         verdict = self.verdicts.get(node)
         if now - since_s > SLOW_S and verdict is not None and verdict.condition is Condition.OK:
             words = f"{node} has been slow for {now - since_s:.1f} s and is said to be well"

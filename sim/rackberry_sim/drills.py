@@ -10,6 +10,8 @@ the ways of the network. `judge` lays what was seen beside it. Whoever is not st
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+from rackberry.backoff import BACKOFF_S_MAX
+
 SLACK_S = 3.0
 RECONNECT_S = 9.0
 """A node may wait 5 s for an answer that does not come, and then back off for 4 s."""
@@ -160,10 +162,10 @@ _DRILLS = (
     ),
     Drill(
         "broker-restart", "kill -9 of the broker, then a new one", "broker", 2.0,
-        lambda n: (
+        lambda _: (
             "Nobody hears anybody. The master lost its own link, so it does not judge: no verdict changes, "
             "nobody dies. Nodes go on and show blue on their LEDs. When the broker is back they connect "
-            f"within their back-off, and silences count from then, with {n.dead_s:g} s more."
+            f"within their back-off, and silences count from {BACKOFF_S_MAX:g} s after its return."
         ),
         lambda _: (
             _step("broken", "link", "lost", 0.0),
@@ -178,7 +180,7 @@ _DRILLS = (
         lambda n: (
             "The broker tells everybody with the master's last will. Verdicts stay where they are, retained "
             "by the broker; nodes beat on. A new master reads its memory from disk, says that it started, and "
-            f"listens for two death times ({2 * n.dead_s:g} s) before it declares anybody dead."
+            f"listens for {BACKOFF_S_MAX + n.dead_s:g} s before it declares anybody dead."
         ),
         lambda _: (
             _step("broken", "master", "offline", 0.0),

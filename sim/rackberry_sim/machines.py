@@ -13,8 +13,9 @@ from itertools import count
 from typing import Any, Protocol
 
 from rackberry import topics
+from rackberry.backoff import Backoff
 from rackberry.clock import new_incarnation
-from rackberry.mqtt import BACKOFF_S_MAX, BACKOFF_S_MIN, CONNECT_TIMEOUT_S, KEPT_MAX, LASTED_S
+from rackberry.mqtt import CONNECT_TIMEOUT_S, KEPT_MAX
 from rackberry.ports import CaughtUp, Clear, Exit, LinkDown, LinkUp, Publish, Received, Tick
 from rackberry.topics import Address, Route
 from rackberry_sim.broker import KEEPALIVE_S, Broker, Connection
@@ -85,8 +86,9 @@ class Machine:
         """The deadline that the core named last: it names another only when it was told something."""
         self._life = 0
         self._busy_until_s = 0.0
-        self._backoff_s = BACKOFF_S_MIN
+        self._backoff = Backoff(self.world.chance)
         self._opened_s = 0.0
+        self._accepted_s = 0.0
         self._pinged = False
 
     # --- the process ------------------------------------------------------------------------------
@@ -104,7 +106,7 @@ class Machine:
         self._booted_ms = int(self.world.now * 1000)
         self.mended_s = self.world.now
         self._busy_until_s = self.world.now
-        self._backoff_s = BACKOFF_S_MIN
+        self._backoff = Backoff(self.world.chance)
         self.core = make(self.incarnation)
         self._tick_s = INF
         self._plan_tick()
@@ -239,20 +241,37 @@ class Machine:
         if self.frozen:
             self.world.at(self.world.now + 0.1, self._knock, life, tries)
             return
-        answered = not self.up.cut and not self.down.cut
-        if answered and not self.broker.running:
+        reached = not self.up.cut and not self.down.cut
+        if reached and not self.broker.running:
             self._refuse(life)  # nobody listens on the port: the kernel says so at once
-        elif answered and self.world.now >= self.broker.frozen_until_s:
+        elif reached and self.world.now >= self.broker.frozen_until_s:
             self._connected()
+        elif reached:
+            self._await_connack(life)  # the kernel of a frozen broker takes the connection
         elif tries < len(SYN_S):
             self.world.at(self._opened_s + SYN_S[tries], self._knock, life, tries + 1)
         else:
             self.world.at(self._opened_s + CONNECT_TIMEOUT_S, self._refuse, life)
 
+    def _await_connack(self, life: int) -> None:
+        """A frozen broker answers in the instant of its thaw, if we wait so long."""
+        if life != self._life or self.core is None:
+            return
+        now = self.world.now
+        gives_up_s = self._opened_s + CONNECT_TIMEOUT_S
+        if self.frozen:
+            self.world.at(now + 0.1, self._await_connack, life)
+        elif now >= gives_up_s or not self.broker.running:
+            self._refuse(life)
+        elif now < self.broker.frozen_until_s or self.up.cut or self.down.cut:
+            self.world.at(min(now + ANSWER_LOOK_S, gives_up_s), self._await_connack, life)
+        else:
+            self._connected()
+
     def _refuse(self, life: int) -> None:
         if life == self._life and self.core is not None:
             self._feed(LinkDown("no broker answers", "unreachable"))
-            self._retry()
+            self._connect_after(self._backoff.wait_s(None))
 
     def _connected(self) -> None:
         assert self.core is not None
@@ -264,6 +283,7 @@ class Machine:
         will = self._stamp(self.core.will())
         connection = Connection(self.client_id, self, self.up, self.down, will, self._subscriptions)
         self.connection = connection
+        self._accepted_s = now
         self._pinged = False
         self.broker.connect(connection)
         self._note_health()
@@ -293,12 +313,6 @@ class Machine:
             else:
                 self._feed(event)
 
-    def _retry(self) -> None:
-        if self.world.now - self._opened_s > LASTED_S:
-            self._backoff_s = BACKOFF_S_MIN
-        self._connect_after(self._backoff_s * self.world.chance.uniform(0.5, 1.0))
-        self._backoff_s = min(self._backoff_s * 2, BACKOFF_S_MAX)
-
     def closed(self, connection: Connection, reason: str) -> None:
         """Our connection is gone, and we know it."""
         if connection is not self.connection:
@@ -306,7 +320,7 @@ class Machine:
         self.connection = None
         self._note_health()
         self._feed(LinkDown(reason))
-        self._retry()
+        self._connect_after(self._backoff.wait_s(self.world.now - self._accepted_s))
 
     def dropped(self) -> None:
         """The broker has let a connection of ours go, and only the world knows."""

@@ -4,6 +4,7 @@ import doctest
 import importlib
 import json
 import math
+from random import Random
 from typing import Any
 
 import pytest
@@ -12,14 +13,15 @@ from hypothesis import strategies as st
 
 from firmware.bench import PICO
 from rackberry import topics, wire
+from rackberry.backoff import BACKOFF_S_MAX, BACKOFF_S_MIN, Backoff
 from rackberry.language import LANGUAGE, Light, Palette
 from rackberry.messages import NodeHealth, NodeState
 from rackberry.ports import Publish
 
 PURE = ("backoff", "envelope", "health", "inputs", "lights", "link", "mqtt", "node")
-mqtt, link, envelope, lights, inputs, health = (
+mqtt, link, envelope, lights, inputs, health, backoff = (
     importlib.import_module(name)
-    for name in ("mqtt", "link", "envelope", "lights", "inputs", "health")
+    for name in ("mqtt", "link", "envelope", "lights", "inputs", "health", "backoff")
 )
 IMPURE = {"machine", "network", "socket", "select", "time", "random", "os", "gc", "ssl", "sys"}
 
@@ -360,3 +362,19 @@ def test_health_rises_and_falls_with_hysteresis() -> None:
     condition, reasons = rules.judge({"free_percent": 5}, {"probe": "gone"})
     assert condition == "critical"
     assert reasons == ["free memory is at 5 %, well is above 20 %", "sensor probe: gone"]
+
+
+class _Latest(Random):
+    """A chance that always gives the longest wait."""
+
+    def uniform(self, a: float, b: float) -> float:
+        return max(a, b)
+
+
+@given(st.lists(st.one_of(st.none(), st.integers(0, 60_000)), max_size=40))
+def test_waits_are_those_of_the_core(ends: list[int | None]) -> None:
+    ours = backoff.Backoff(round(BACKOFF_S_MIN * 1000), round(BACKOFF_S_MAX * 1000), lambda: 65_535)
+    cores = Backoff(_Latest())
+    for lasted_ms in ends:
+        wait_s = cores.wait_s(None if lasted_ms is None else lasted_ms / 1000)
+        assert abs(ours.wait_ms(lasted_ms) - wait_s * 1000) <= 1

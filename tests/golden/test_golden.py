@@ -119,15 +119,9 @@ FOUND_BY_THE_SWARM: dict[str, tuple[str, int, list[str] | list[Stroke]]] = {
     ),
     "broke-again-after-outage": (
         "nodes that had just come back with the broker broke again at once: their second back-off was longer "
-        "than the 2.5 s that silence leaves, and one was declared dead",
-        1106111,
-        [],
-    ),
-    "thawed-in-time": (
-        "a judge gave a node that had been frozen all through the master's absence no time to say, after its "
-        "thaw, that it was there",
-        1204861,
-        [],
+        "than the 2.5 s that silence leaves, and they were declared dead",
+        1501666,
+        ["broker-restart", "broker-freeze", "storm"],
     ),
 }
 """Name -> what was wrong once, a seed that showed it, and its faults: names to draw from, none for all, or a script."""

@@ -74,7 +74,7 @@ def test_a_broker_killed_and_restarted_kills_nobody(bed: Bed) -> None:
         )
         assert at - restarted_s < 5.0
     mark = len(observer.seen)
-    time.sleep(7.0)  # longer than twice the death time: nobody may die late, either
+    time.sleep(8.0)  # longer than back-off and death time together: nobody may die late, either
     bed.wait_beats(bed.demo.node_names, mark)
     assert {v["liveness"] for v in bed.verdicts().values()} == {"alive"}
     assert "dead" not in bed.livenesses_seen()
@@ -124,7 +124,7 @@ def test_a_master_killed_and_restarted_knows_its_rack(bed: Bed) -> None:
         if t.endswith("master/event")
     ]
     assert numbers == list(range(numbers[0], numbers[0] + len(numbers))), "no gap, no repeat"
-    time.sleep(7.0)
+    time.sleep(8.0)
     after = bed.watch() and None
     assert after is None
     bed.observer.wait_for(lambda t, _: t.endswith("master/recent"))
