@@ -172,6 +172,9 @@ class Vitals(Message, frozen=True, kw_only=True):
     swap_used_bytes: Bytes | None = None
     disk_total_bytes: Bytes | None = None
     disk_free_bytes: Bytes | None = None
+    disk_read_only: Annotated[
+        bool | None, Meta(description="it takes no writes, though /etc/fstab wants it to")
+    ] = None
     net_rx_bytes: Annotated[Bytes | None, Meta(description="since boot, all but loopback")] = None
     net_tx_bytes: Annotated[Bytes | None, Meta(description="since boot, all but loopback")] = None
     cpu_temp_c: Annotated[float, Meta(ge=-100, le=300)] | None = None

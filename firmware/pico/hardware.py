@@ -21,6 +21,7 @@ UNREADABLE = {
     "swap_used_bytes": NOT_HERE,
     "disk_total_bytes": NOT_HERE,
     "disk_free_bytes": NOT_HERE,
+    "disk_read_only": NOT_HERE,
     "net_rx_bytes": "not counted",
     "net_tx_bytes": "not counted",
     "throttled_bits": NOT_HERE,

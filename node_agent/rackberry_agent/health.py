@@ -69,6 +69,12 @@ RULES: tuple[Rule, ...] = (
         "disk", lambda v: _used(v.disk_total_bytes, v.disk_free_bytes), 95, 93, Condition.WARN,
         lambda used: f"disk {used:.0f} % full, over 95 %",
     ),
+    Rule(
+        "read-only", lambda v: None if v.disk_read_only is None else float(v.disk_read_only), 1, 1,
+        Condition.CRITICAL,
+        lambda _: "the card takes no writes any more: the kernel does this when it finds errors on it; "
+        "save what matters, and put in another",
+    ),
 )  # fmt: skip
 
 LATE_MS = 300.0  # more than half of a default beat: work and sensors feel it, a busy second does not reach it

@@ -42,6 +42,7 @@ class VitalsReader:
             ("load_1m",): self._load,
             ("mem_total_bytes", "mem_available_bytes", "swap_used_bytes"): self._memory,
             ("disk_total_bytes", "disk_free_bytes"): self._disk,
+            ("disk_read_only",): self._read_only,
             ("net_rx_bytes", "net_tx_bytes"): self._network,
             ("cpu_temp_c",): self._temperature,
             ("cpu_freq_mhz",): self._frequency,
@@ -127,6 +128,23 @@ class VitalsReader:
             "disk_free_bytes": stat.f_bavail * stat.f_frsize,
         }
 
+    def _read_only(self) -> dict[str, Any]:
+        """Whether the root file system has gone read-only, as the kernel makes it after errors.
+
+        The options of the file system count (proc_pid_mountinfo(5), the last field), not those of the mount:
+        a service that systemd protects sees every mount read-only.
+        """
+        wanted = [
+            fields[3]
+            for line in self._text("etc/fstab").splitlines()
+            if _is_root(fields := line.split())
+        ]
+        if not wanted or "ro" in wanted[-1].split(","):
+            raise AbsentError("/etc/fstab does not want it to be written")
+        found = [line.split() for line in self._text("proc/self/mountinfo").splitlines()]
+        roots = [fields for fields in found if fields[4] == "/"]
+        return {"disk_read_only": "ro" in roots[-1][-1].split(",")}
+
     def _network(self) -> dict[str, Any]:
         received = sent = 0
         for line in self._text("proc/net/dev").splitlines()[2:]:
@@ -162,6 +180,11 @@ class VitalsReader:
 
     def _uptime(self) -> dict[str, Any]:
         return {"os_up_s": float(self._text("proc/uptime").split()[0])}
+
+
+def _is_root(fields: list[str]) -> bool:
+    """Whether this line of /etc/fstab, in its fields, is of the root file system (fstab(5))."""
+    return len(fields) >= 4 and not fields[0].startswith("#") and fields[1] == "/"
 
 
 def machine_model(root: Path = Path("/")) -> str:

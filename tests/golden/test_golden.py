@@ -18,6 +18,7 @@ CALM = Conditions(delay_s=0.001, jitter_s=0.001)
 
 STORIES: dict[str, list[Stroke]] = {
     "power-cut": [Stroke(20.0, "power-cut", "n003", 15.0)],
+    "master-card": [Stroke(20.0, "master-card", "n003", 12.0)],
     "read-only-card": [Stroke(20.0, "read-only-card", "n003", 12.0)],
     "storm": [Stroke(20.0, "storm", "n003", 1.0)],
     "slow": [Stroke(20.0, "slow", "n003", 20.0)],

@@ -22,6 +22,7 @@ vitals = st.builds(
     mem_available_bytes=st.none() | st.integers(0, 2**40),
     disk_total_bytes=st.none() | st.integers(0, 2**40),
     disk_free_bytes=st.none() | st.integers(0, 2**40),
+    disk_read_only=st.none() | st.booleans(),
     throttled_bits=st.none() | st.integers(0, 2**20),
 )
 events: st.SearchStrategy[Event] = st.one_of(

@@ -132,7 +132,7 @@ def test_each_colour_has_its_own_error() -> None:
 
 WELL = {
     "mem_total_bytes": 1000, "mem_available_bytes": 500, "disk_total_bytes": 1000, "disk_free_bytes": 500,
-    "throttled_bits": 0, "cpu_temp_c": 40.0,
+    "throttled_bits": 0, "cpu_temp_c": 40.0, "disk_read_only": None,
 }  # fmt: skip
 
 
@@ -148,6 +148,8 @@ WELL = {
         ({"mem_available_bytes": 51}, Condition.OK, ""),
         ({"mem_available_bytes": 49}, Condition.WARN, "memory 95 % used"),
         ({"disk_free_bytes": 0}, Condition.WARN, "disk 100 % full"),
+        ({"disk_read_only": False}, Condition.OK, ""),
+        ({"disk_read_only": True}, Condition.CRITICAL, "the card takes no writes any more"),
         ({"cpu_temp_c": None, "throttled_bits": None, "mem_total_bytes": None}, Condition.OK, ""),
     ],
 )

@@ -17,6 +17,9 @@ PI = {
     "SwapTotal: 102396 kB\nSwapFree: 100000 kB\n",
     "proc/net/dev": "Inter-| Receive\n face |bytes\n    lo: 999 1 0 0 0 0 0 0 999 1 0 0 0 0 0 0\n"
     "  eth0: 1000 1 0 0 0 0 0 0 200 1 0 0 0 0 0 0\n wlan0: 50 1 0 0 0 0 0 0 5 1 0 0 0 0 0 0\n",
+    "etc/fstab": "proc /proc proc defaults 0 0\nPARTUUID=8a1b-02  /  ext4  defaults,noatime  0  1\n# end\n",
+    "proc/self/mountinfo": "21 29 0:20 / /proc rw - proc proc rw\n"
+    "29 1 179:2 / / ro,noatime shared:1 - ext4 /dev/mmcblk0p2 rw,errors=remount-ro\n",
     "proc/uptime": "12345.67 40000.00\n",
     "proc/device-tree/model": "Raspberry Pi 4 Model B Rev 1.4\0",
     "proc/sys/kernel/random/boot_id": "3f6e7a50-2c1b-4c9e-a2f1-3b1d2c4e5f60\n",
@@ -56,8 +59,33 @@ def test_a_pi_in_full(pi: Path) -> None:
     assert (vitals.throttled_bits, vitals.os_up_s) == (0x50005, 12345.67)
     assert vitals.disk_total_bytes is not None
     assert vitals.disk_free_bytes is not None
+    assert vitals.disk_read_only is False, "only the mount is, as systemd makes it for a service"
     assert machine_model(pi) == "Raspberry Pi 4 Model B Rev 1.4"
     assert os_boot_id(pi) == "3f6e7a50-2c1b-4c9e-a2f1-3b1d2c4e5f60"
+
+
+MOUNT = "29 1 179:2 / / rw,noatime shared:1 - ext4 /dev/mmcblk0p2 "
+
+
+@pytest.mark.parametrize(
+    ("options", "wanted", "read_only"),
+    [
+        ("rw", "defaults,noatime", False),
+        ("ro,errors=remount-ro", "defaults,noatime", True),
+        ("ro", "rw,errors=remount-ro", True),
+        ("rw,errors=remount-ro", "defaults", False),
+        ("ro", "ro,noatime", None),
+        ("ro", "", None),
+    ],
+)
+def test_a_card_that_has_gone_read_only_is_told_from_one_that_shall_be(
+    pi: Path, options: str, wanted: str, read_only: bool | None
+) -> None:
+    put(pi, "proc/self/mountinfo", f"{MOUNT}{options}\n30 29 0:5 / /dev rw - devtmpfs dev ro\n")
+    put(pi, "etc/fstab", f"/dev/mmcblk0p2 / ext4 {wanted} 0 1\n" if wanted else "# nothing\n")
+    vitals = VitalsReader(pi).read()
+    assert vitals.disk_read_only is read_only
+    assert ("disk_read_only" in vitals.unreadable) is (read_only is None)
 
 
 def test_every_null_has_its_reason_and_nothing_is_0(tmp_path: Path) -> None:

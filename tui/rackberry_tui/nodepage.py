@@ -142,7 +142,8 @@ def _machine_lines(view: NodeView, vitals: Vitals, cells: int) -> list[Line]:
         out += _told("power", power, cells, "warn" if now else "plain")
     if vitals.disk_total_bytes and vitals.disk_free_bytes is not None:
         free = f"{size(vitals.disk_free_bytes)} free of {size(vitals.disk_total_bytes)}"
-        out += _told("disk", free, cells)
+        gone = ", read-only: it takes no writes" if vitals.disk_read_only else ""
+        out += _told("disk", free + gone, cells, "warn" if gone else "plain")
     if vitals.os_up_s is not None:
         out.append(_field("uptime", age(vitals.os_up_s)))
     if view.info is not None:
