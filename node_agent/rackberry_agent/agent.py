@@ -398,6 +398,7 @@ class Agent:
 
     def _on_vitals(self, event: VitalsRead, now: float) -> None:
         self._vitals = event.vitals
+        self._working.see(event.vitals)
         self._judge(now)
 
     def _on_clock(self, event: ClockRead, _now: float) -> None:

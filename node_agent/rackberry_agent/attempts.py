@@ -233,6 +233,8 @@ class Attempts:
         self._out: list[Effect] = []
         self.refused: dict[str, int] = {}
         """Runs that were not begun, by cause."""
+        self.unable = ""
+        """Why nothing can be begun here just now, in words, or nothing."""
 
     # --- the port ---------------------------------------------------------------------------------
 
@@ -334,6 +336,8 @@ class Attempts:
         spec = self._spec
         if self._stopping:
             return "stopping", f"{spec.node} is stopping"
+        if self.unable:
+            return "unable", self.unable
         if run.token <= self._tokens.get(run.job, 0):
             newest = self._tokens[run.job]
             return "stale-token", f"token {run.token} is stale, {newest} was seen here"

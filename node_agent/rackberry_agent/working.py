@@ -11,7 +11,7 @@ goodbye tells the master that exclusive work may be given to others at once. Whe
 ENDING_S_MAX it goes without a word, and the master waits for the fence as for any silent node.
 """
 
-from rackberry.messages import Cancel, MasterHealth, Run, Running, Verdict
+from rackberry.messages import Cancel, MasterHealth, Run, Running, Verdict, Vitals
 from rackberry.ports import Received
 from rackberry.states import Liveness
 from rackberry_agent import attempts
@@ -56,6 +56,10 @@ class Working:
         effects = self._attempts.handle(event, now)
         self._look(now)
         return effects
+
+    def see(self, vitals: Vitals) -> None:
+        """Without a disk to write to there is no scratch directory and no outbox: such a node begins nothing."""
+        self._attempts.unable = "its card takes no writes" if vitals.disk_read_only else ""
 
     def tick(self, now: float) -> list[attempts.Effect]:
         """Let time do what it does."""

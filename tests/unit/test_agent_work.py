@@ -16,10 +16,11 @@ from rackberry.messages import (
     NodeState,
     Run,
     Verdict,
+    Vitals,
 )
 from rackberry.ports import Exit, LinkUp, Publish, Received, Stop, Tick
 from rackberry.states import Condition, Liveness, Scheduling
-from rackberry_agent.agent import Agent, NodeSpec, filters
+from rackberry_agent.agent import Agent, NodeSpec, VitalsRead, filters
 from rackberry_agent.attempts import Begin, Ended, Keep, Kill, MakeSafe, WorkSpec
 from unit.node_bench import INFO
 
@@ -184,3 +185,13 @@ def test_a_former_process_left_a_result_and_it_is_sent_again() -> None:
 def test_a_node_without_work_does_not_listen_for_the_master_s_heart() -> None:
     assert topics.MASTER_HEALTH.pattern not in filters("n1")
     assert topics.MASTER_HEALTH.pattern in filters("n1", works=True)
+
+
+def test_a_node_whose_card_takes_no_writes_begins_nothing_until_it_does() -> None:
+    node = WorkNode()
+    node.feed(VitalsRead(Vitals(disk_read_only=True)))
+    assert not [e for e in node.give() if isinstance(e, Begin)]
+    refused = node.said(AttemptReport)[-1]
+    assert (refused.stage, refused.error) == ("refused", "its card takes no writes")
+    node.feed(VitalsRead(Vitals(disk_read_only=False)))
+    assert [e for e in node.give(token=2) if isinstance(e, Begin)]
