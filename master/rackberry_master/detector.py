@@ -17,8 +17,9 @@ no sigma to speak of until it kills. If a silence survives another interval with
 intervals are survived by chance once in 1/q beats, so a silence that is longer is no chance. r is the
 root of `late` because trouble comes in runs: over TCP a beat is late by more than half an interval only
 when it was lost and its repetition too, but from then on each further loss adds as much. One late beat
-in a window is forgiven. On a clean link T stays at its floor; at 5 % loss it is about 3.3 s. The
-ceiling, the larger of 10 s and 2.5 intervals, keeps a promise that no statistics may break.
+in a full window is forgiven; in a young one it counts, as of a link that has shown little. On a clean link
+T stays at its floor; at 5 % loss it is about 3.3 s. The ceiling, the larger of 10 s and 2.5 intervals, keeps
+a promise that no statistics may break.
 
 What it costs: a lower floor finds a dead node sooner and takes a node that swaps for a dead one.
 Gaps in which the node was held for dead teach nothing and are left out.

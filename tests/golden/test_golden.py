@@ -121,7 +121,13 @@ FOUND_BY_THE_SWARM: dict[str, tuple[str, int, list[str] | list[Stroke]]] = {
     "broke-again-after-outage": (
         "nodes that had just come back with the broker broke again at once: their second back-off was longer "
         "than the 2.5 s that silence leaves, and they were declared dead",
-        1501666,
+        1503855,
+        ["broker-restart", "broker-freeze", "storm"],
+    ),
+    "late-echo": (
+        "the first message that a broker passed on after a freeze of 2.3 s was the master's own; a node whose "
+        "beats waited there as well was declared dead in the milliseconds between",
+        1507459,
         ["broker-restart", "broker-freeze", "storm"],
     ),
 }
