@@ -1,5 +1,6 @@
 """A broker that is closed to strangers: certificates, names from certificates, passwords, refusals."""
 
+import datetime
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from rackberry import topics
+from rackberry.authority import Authority, write
 from rackberry.clock import Random, SystemClock
 from rackberry.config import BrokerSettings
 from rackberry.loop import Inbox
@@ -22,25 +24,20 @@ from rackberry_sim.mosquitto import PrivateBroker
 ACL = Path(__file__).parents[2] / "deploy" / "acl.example"
 
 
-def openssl(directory: Path, *words: str) -> None:
-    subprocess.run(["openssl", *words], cwd=directory, check=True, capture_output=True, timeout=60)
-
-
 @pytest.fixture(scope="module")
 def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An authority, a broker's certificate, and those of node n1 and of a stranger's authority."""
     directory = tmp_path_factory.mktemp("keys")
-    curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
-    for authority in ("ca", "stranger-ca"):
-        openssl(directory, "req", "-x509", *curve, "-keyout", f"{authority}.key", "-out", f"{authority}.pem",
-                "-days", "2", "-subj", f"/CN={authority}")  # fmt: skip
-    for name, authority in (("localhost", "ca"), ("n1", "ca"), ("stranger", "stranger-ca")):
-        openssl(directory, "req", *curve, "-keyout", f"{name}.key", "-out", f"{name}.csr",
-                "-subj", f"/CN={name}")  # fmt: skip
-        (directory / "ext").write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
-        openssl(directory, "x509", "-req", "-in", f"{name}.csr", "-CA", f"{authority}.pem",
-                "-CAkey", f"{authority}.key", "-CAcreateserial", "-days", "2", "-extfile", "ext",
-                "-out", f"{name}.pem")  # fmt: skip
+    for ca, names in (
+        ("ca", {"broker": "localhost", "n1": "n1"}),
+        ("stranger-ca", {"n1": "stranger"}),
+    ):
+        authority = Authority(directory / f"of-{ca}", datetime.date(2026, 1, 1))
+        write(directory / f"{ca}.pem", authority.ca_file.read_text(), 0o644)
+        for name, file in names.items():
+            issued = authority.issue(name, ["localhost", "127.0.0.1"] if name == "broker" else [])
+            write(directory / f"{file}.pem", issued.certificate, 0o644)
+            write(directory / f"{file}.key", issued.key, 0o600)
     return directory
 
 

@@ -40,6 +40,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "web": ("web", "The rack in a browser, read-only unless you say otherwise."),
     "record": ("tape", "Record what the rack says, to be played with top --replay."),
     "flash-config": ("flash", "Write what a Pi reads at its first boot."),
+    "enroll": ("enroll", "Give a node a certificate, for a closed broker."),
     "bundle": ("bundle", "Collect wheels for nodes without internet."),
     "sim": ("simulate", "The rack in a bottle: simulate days in minutes."),
     "doctor": ("doctor", "Check this machine and its way to the rack."),
