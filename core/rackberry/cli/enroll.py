@@ -28,6 +28,7 @@ RIGHTS = {
     "viewer": "it may read everything and write nothing",
 }
 OF_A_NODE = "as a node: it may write its own topics, and read what it is told"
+OF_THE_MACHINE = Path("/etc/rackberry/authority")
 PORT, LOCAL_PORT = 8883, 8884
 HERE = ("localhost", "127.0.0.1")
 
@@ -41,8 +42,8 @@ HERE = ("localhost", "127.0.0.1")
     "--authority",
     "directory",
     metavar="DIR",
-    help="The rack's authority, made when there is none.  [default: /etc/rackberry/authority as root, "
-    "else ~/.config/rackberry/authority]",
+    help="The rack's authority, made when there is none.  [default: /etc/rackberry/authority as root or "
+    "when it is there, else ~/.config/rackberry/authority]",
 )
 @click.option(
     "--host",
@@ -115,8 +116,8 @@ def enroll(
 def _directory(given: str | None) -> Path:
     if given:
         return Path(given)
-    if os.geteuid() == 0:
-        return Path("/etc/rackberry/authority")
+    if os.geteuid() == 0 or OF_THE_MACHINE.exists():
+        return OF_THE_MACHINE
     home = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
     return Path(home) / "rackberry" / "authority"
 
@@ -194,8 +195,8 @@ def _for_a_client(
         "viewer": "~/.config/rackberry/rackberry.toml",
     }.get(name, "/etc/rackberry/agent.toml of the node, when the three files are there")
     words = f"\nIn {where}:\n{lines}"
-    if name not in {"operator", "viewer"}:
-        words += f"\nand there  sudo chown rackberry {written['key']}"
+    account = "YOU" if name in {"operator", "viewer"} else "rackberry"
+    words += f"\nand there  sudo chown {account} {written['key']}"
     if name not in RIGHTS:
         words += (
             f"\n\nor on a new card:\n\n    rackberry --broker {host}:{port} flash-config {name} --out CARD "
