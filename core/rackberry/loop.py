@@ -11,6 +11,7 @@ before it sees any message that came in meanwhile, and so does not take its own 
 people's silence.
 """
 
+import math
 import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -63,14 +64,16 @@ class Inbox(Generic[EventT]):
         return self._queue.qsize()
 
     def get(self, timeout_s: float) -> EventT | None:
-        """The oldest fact, or None when none came within `timeout_s` seconds.
+        """The oldest fact, or None when none came within `timeout_s` seconds, or an hour.
 
         Raises:
             BaseException: the one that a reporting thread died of.
         """
         try:
             event = (
-                self._queue.get(timeout=timeout_s) if timeout_s > 0 else self._queue.get_nowait()
+                self._queue.get(timeout=min(timeout_s, WAIT_S_MAX))  # no clock counts to infinity
+                if timeout_s > 0
+                else self._queue.get_nowait()
             )
         except queue.Empty:
             return None
@@ -106,8 +109,7 @@ def run(
         if deadline is not None and now >= deadline:
             effects: Sequence[EffectT] = core.handle(Tick(lag_s=now - deadline), now)
         else:
-            wait_s = WAIT_S_MAX if deadline is None else min(deadline - now, WAIT_S_MAX)
-            event = inbox.get(wait_s)
+            event = inbox.get(math.inf if deadline is None else deadline - now)
             now = clock.now()
             if event is None:
                 continue

@@ -218,6 +218,33 @@ def test_operators_are_obeyed_and_refused_in_words(rack: Rack) -> None:
 
 
 @pytest.mark.broker
+@pytest.mark.parametrize(
+    "words", [("events", "-f", "-n", "0", "--json"), ("status", "--watch", "--json")]
+)
+def test_what_is_followed_is_told_until_it_is_interrupted(
+    rack: Rack, words: tuple[str, ...]
+) -> None:
+    command = subprocess.Popen(
+        [*PYTHON, "--broker", rack.said["broker"], *words],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=rack.environment, text=True,
+    )  # fmt: skip
+    assert command.stdout is not None
+    if "status" in words:
+        assert "node-1" in command.stdout.readline()
+    else:
+        time.sleep(1.0)  # it says nothing until something happens
+    assert rack.command("cordon", "node-1").returncode == 0
+    told = command.stdout.readline()
+    while "cordon" not in told and told:
+        told = command.stdout.readline()
+    assert "node-1" in told
+    command.send_signal(signal.SIGINT)
+    _, error = command.communicate(timeout=10)
+    assert command.returncode == 130, error
+    assert "Traceback" not in error
+
+
+@pytest.mark.broker
 def test_identify_blinks_and_answers(rack: Rack) -> None:
     mark = rack.mark
     done = rack.command("identify", "node-1", "--for", "2", "--wait")
