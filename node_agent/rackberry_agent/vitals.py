@@ -140,7 +140,7 @@ class VitalsReader:
             if _is_root(fields := line.split())
         ]
         if not wanted or "ro" in wanted[-1].split(","):
-            raise AbsentError("/etc/fstab does not want it to be written")
+            raise AbsentError("nothing in /etc/fstab wants the root file system to be written")
         found = [line.split() for line in self._text("proc/self/mountinfo").splitlines()]
         roots = [fields for fields in found if fields[4] == "/"]
         return {"disk_read_only": "ro" in roots[-1][-1].split(",")}
