@@ -83,7 +83,7 @@ class Authority:
         if not isinstance(key, ec.EllipticCurvePrivateKey):
             raise AuthorityError(f"{directory}/ca.key is no key on an elliptic curve")
         self._key = key
-        self._until = min(self._until, self._certificate.not_valid_after_utc)
+        self._until = min(self._until, _end_of(self._certificate))
 
     @property
     def ca_file(self) -> Path:
@@ -153,7 +153,12 @@ class Authority:
             held = ", ".join(self.names()) or "nobody"
             raise AuthorityError(f"{name} has no certificate of this authority; who has: {held}")
         certificate = self._held(name)
-        entry = x509.RevokedCertificateBuilder(certificate.serial_number, self._today).build()
+        entry = (
+            x509.RevokedCertificateBuilder()
+            .serial_number(certificate.serial_number)
+            .revocation_date(self._today)
+            .build()
+        )
         self._write_list([*self._list(), entry])
         (self._directory / "issued" / f"{name}.pem").unlink()
 
@@ -203,13 +208,22 @@ class Authority:
 
     def _write_list(self, revoked: Sequence[x509.RevokedCertificate]) -> None:
         # A list that is too old makes a broker refuse everybody; this one is current until the end.
-        builder = x509.CertificateRevocationListBuilder(
-            self._certificate.subject, BEGINS, self._until
+        builder = (
+            x509.CertificateRevocationListBuilder()
+            .issuer_name(self._certificate.subject)
+            .last_update(BEGINS)
+            .next_update(self._until)
         )
         for entry in revoked:
             builder = builder.add_revoked_certificate(entry)
         signed = builder.sign(self._key, hashes.SHA256())
         write(self.revoked_file, signed.public_bytes(Encoding.PEM).decode(), 0o644)
+
+
+def _end_of(certificate: x509.Certificate) -> datetime.datetime:
+    if hasattr(certificate, "not_valid_after_utc"):
+        return certificate.not_valid_after_utc
+    return certificate.not_valid_after.replace(tzinfo=datetime.UTC)  # before 42, as in Debian 12
 
 
 def _general_name(host: str) -> x509.GeneralName:

@@ -55,6 +55,8 @@ def last_words(vitals: Vitals | None, *, by_will: bool, under_voltage_ago_s: flo
     if under_voltage_ago_s is not None and under_voltage_ago_s <= 60:
         return f"it reported under-voltage {under_voltage_ago_s:.0f} s before: look at its supply first"
     if vitals is not None:
+        if vitals.disk_read_only:
+            return "its card took no writes any more: put in another first"
         if vitals.cpu_temp_c is not None and vitals.cpu_temp_c >= HOT_C:
             return f"it was at {vitals.cpu_temp_c:.0f} °C: look at its cooling first"
         total, free = vitals.mem_total_bytes, vitals.mem_available_bytes

@@ -169,6 +169,7 @@ class Dispatcher:
         )
         if (
             memory_news
+            or bool(vitals.disk_read_only) is not facts.read_only
             or comfort.weight(now) != facts.comfort
             or member.liveness is not facts.liveness
         ):
@@ -188,6 +189,7 @@ class Dispatcher:
             scheduling=member.scheduling,
             condition=member.condition,
             mem_available_bytes=member.vitals.mem_available_bytes if member.vitals else None,
+            read_only=bool(member.vitals and member.vitals.disk_read_only),
             comfort=comfort.weight(now) if comfort else 1.0,
             discomfort=comfort.words(now) if comfort else "",
             degraded=member.degraded,

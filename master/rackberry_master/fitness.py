@@ -36,6 +36,7 @@ class Facts:
     labels: Mapping[str, str] = field(default_factory=dict)
     sensors: frozenset[str] = frozenset()
     mem_available_bytes: int | None = None
+    read_only: bool = False
     comfort: float = 1.0
     discomfort: str = ""
     degraded: str = ""
@@ -92,6 +93,8 @@ def hindrance(shape: Shape, facts: Facts) -> str:
         return str(facts.liveness)
     if facts.scheduling is not Scheduling.SCHEDULABLE:
         return str(facts.scheduling)
+    if facts.read_only:
+        return "without a card that takes writes"
     free = facts.mem_available_bytes
     if shape.mem_bytes and free is not None and free < shape.mem_bytes:
         return f"short of memory ({free // 2**20} of {shape.mem_bytes // 2**20} MiB)"

@@ -87,6 +87,7 @@ def test_only_nodes_that_are_alive_schedulable_and_fit_are_given_work() -> None:
         facts("quarantined", scheduling=Scheduling.QUARANTINED),
         facts("other", handlers=frozenset({"dance"})),
         facts("small", mem_available_bytes=2**20),
+        facts("read-only", read_only=True),
         facts("slotless", slots=0),
         facts("good", mem_available_bytes=2**30),
     )

@@ -159,6 +159,14 @@ def test_a_tombstone_keeps_the_last_words() -> None:
     assert "under-voltage" in verdict.reason
 
 
+def test_a_card_that_took_no_writes_is_the_likely_cause() -> None:
+    bench = rack("n1", "n2")
+    bench.beat("n1", vitals=Vitals(disk_read_only=True))
+    bench.quiet("n1")
+    bench.run(10.0)
+    assert "its card took no writes any more" in bench.verdicts["n1"].reason
+
+
 def test_a_master_that_lagged_blames_itself() -> None:
     bench = rack("n1", "n2", "n3", "n4", "n5", "n6", "n7")
     bench.clock.advance(30.0)

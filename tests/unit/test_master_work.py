@@ -23,6 +23,7 @@ from rackberry.messages import (
     Running,
     Submit,
     Uncordon,
+    Vitals,
 )
 from rackberry.ports import Clear, LinkUp, Publish
 from rackberry_master.jobs import Audit, Persist
@@ -290,6 +291,15 @@ def test_cancel_takes_it_from_the_node_and_cordon_gives_it_nothing_new() -> None
     assert bench.standing(waiting).reason == "needs handler hash; only on n1 (cordoned)"
     bench.ask(topics.REQUEST_UNCORDON, Uncordon(id="r5", client="cli-1", node="n1"))
     assert bench.where(waiting) == ["n1"]
+
+
+def test_a_node_whose_card_takes_no_writes_is_given_nothing_until_it_does() -> None:
+    bench = WorkBench("n1", "n2", slots=2)
+    bench.beat("n1", vitals=Vitals(disk_read_only=True))
+    jobs = [bench.submit(number).job for number in range(3)]
+    assert [bench.where(job) for job in jobs] == [["n2"], ["n2"], []]
+    bench.beat("n1", vitals=Vitals(disk_read_only=False))
+    assert bench.where(jobs[2]) == ["n1"]
 
 
 # --- drain ----------------------------------------------------------------------------------------
