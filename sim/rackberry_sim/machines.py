@@ -254,7 +254,7 @@ class Machine:
             self.world.at(self._opened_s + CONNECT_TIMEOUT_S, self._refuse, life)
 
     def _await_connack(self, life: int) -> None:
-        """A frozen broker answers in the instant of its thaw, if we wait so long."""
+        """A frozen broker answers once it thaws, if we wait so long."""
         if life != self._life or self.core is None:
             return
         now = self.world.now
