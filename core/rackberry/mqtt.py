@@ -121,7 +121,7 @@ class Link:
         self._client: BlockClient | None = None
         self._connected = False
         self._answered = False  # by a CONNACK, of whatever kind
-        self._accepted_s: float | None = None  # when one was kind
+        self._accepted_s: float | None = None  # when one let us in
         self._gate_open = False  # closed until the birth is out
         self._unacknowledged: dict[int, list[Item]] = {}
         self._payload_max: int | None = None

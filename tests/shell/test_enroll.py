@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from rackberry import topics
+from rackberry.cli.enroll import RIGHTS
 from rackberry.clock import Random, SystemClock
 from rackberry.config import BrokerSettings
 from rackberry.loop import Inbox
@@ -146,6 +147,23 @@ def test_what_cannot_be_is_refused_and_nothing_is_changed(
     assert done.returncode == 1
     assert said in done.stderr
     assert {file: file.read_bytes() for file in office.authority.rglob("*.*")} == before
+
+
+@pytest.mark.parametrize(
+    "words", [("Node 1",), ("broker",), ("n1", "--host", "here"), ("n1", "--revoke"), ("ca",)]
+)
+def test_a_mistake_at_the_beginning_makes_no_authority(
+    office: Office, words: tuple[str, ...]
+) -> None:
+    done = office.run(*words)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert not office.authority.exists()
+
+
+def test_the_rights_that_are_told_are_of_users_that_the_access_list_knows() -> None:
+    users = {line.split()[1] for line in ACL.read_text().splitlines() if line.startswith("user ")}
+    assert users == set(RIGHTS) - {"broker"}
 
 
 def test_another_racks_authority_is_not_written_over(office: Office, tmp_path: Path) -> None:

@@ -112,7 +112,12 @@ def banner(model: RackModel, look: Look, broker: str, cells: int) -> list[Line]:
 
 
 def _as_of(model: RackModel, look: Look) -> str:
-    return age(None if model.down_s is None else look.now - model.down_s)
+    """The age of the newest that was heard: a frozen broker was silent before its link was lost."""
+    heard = [view.heard_s for view in model.nodes.values()]
+    newest_s = max(
+        (at for at in (model.master_heard_s, *heard) if at is not None), default=model.down_s
+    )
+    return age(None if newest_s is None else look.now - newest_s)
 
 
 def _alarm(text: str, cells: int) -> Line:

@@ -78,22 +78,24 @@ def enroll(
     Example: rackberry enroll broker --host pi-master --host 192.168.1.10 --out /etc/rackberry
     """
     try:
-        from rackberry.authority import Authority, AuthorityError
+        from rackberry.authority import Authority, AuthorityError, check_request
     except ModuleNotFoundError:
         raise CommandError(
             "this needs a library for certificates.  In a checkout, type:  pip install '.[enroll]'"
         ) from None
     try:
         now = datetime.datetime.fromtimestamp(SystemClock().wall_ms() / 1000, datetime.UTC)
-        authority = Authority(_directory(directory), now.date())
         if revoke:
+            authority = Authority(_directory(directory), now.date(), begin=False)
             return _revoke(authority, name, as_json=as_json)
+        check_request(name, hosts)  # before anything is made
+        authority = Authority(_directory(directory), now.date())
         if name in authority.names() and not again:
             raise CommandError(
                 f"{name} has a certificate already.  For another one, which revokes it:  --again"
             )
         target = Path(out).resolve()
-        _refuse_others(target, name, authority)
+        _refuse_others(target, authority)
         target.mkdir(parents=True, exist_ok=True)
         issued = authority.issue(name, (*hosts, *HERE) if name == "broker" and hosts else hosts)
         written = _give_out(target, issued, authority)
@@ -107,9 +109,11 @@ def enroll(
         return OK
     click.echo(f"{name} is enrolled until {issued.until}: {_rights(name)}")
     click.echo(f"{written['key']} is secret, and there is no other: only its account may read it")
-    options = ctx.find_object(Options) or Options()
-    told = _for_mosquitto if name == "broker" else _for_a_client
-    click.echo(told(authority, written, name, options.broker))
+    if name == "broker":
+        click.echo(_for_mosquitto(authority, written))
+    else:
+        options = ctx.find_object(Options) or Options()
+        click.echo(_for_a_client(authority, written, name, options.broker))
     return OK
 
 
@@ -126,13 +130,11 @@ def _rights(name: str) -> str:
     return RIGHTS.get(name, OF_A_NODE)
 
 
-def _refuse_others(target: Path, name: str, authority: "Authority") -> None:
+def _refuse_others(target: Path, authority: "Authority") -> None:
     """What is there already must be ours: another rack's ca.pem may be in use."""
     there = target / "ca.pem"
     if there.exists() and there.read_bytes() != authority.ca_file.read_bytes():
         raise CommandError(f"{there} is of another authority; choose another --out")
-    if name == "ca":
-        raise CommandError("ca is the authority's own name; choose another")
 
 
 def _give_out(target: Path, issued: "Issued", authority: "Authority") -> dict[str, str]:
@@ -159,9 +161,7 @@ def _revoke(authority: "Authority", name: str, *, as_json: bool) -> int:
     return OK
 
 
-def _for_mosquitto(
-    authority: "Authority", written: dict[str, str], _name: str, _broker: str | None
-) -> str:
+def _for_mosquitto(authority: "Authority", written: dict[str, str]) -> str:
     files = (
         f"    cafile {written['ca']}\n    certfile {written['certificate']}\n"
         f"    keyfile {written['key']}\n    crlfile {authority.revoked_file}\n"
