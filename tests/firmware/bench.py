@@ -1,5 +1,6 @@
 """A Pico on the bench: the firmware on the real MicroPython interpreter, its pins in our hands."""
 
+import contextlib
 import json
 import os
 import platform
@@ -8,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +120,16 @@ class Pico:
         assert self.process is not None
         self.process.send_signal(signal.SIGINT)
         return self.process.wait(10)
+
+    @contextlib.contextmanager
+    def stopped(self) -> Iterator[None]:
+        """It does nothing meanwhile: for what has to be there before its next move."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.process.send_signal(signal.SIGCONT)
 
     def end(self) -> None:
         """kill -9."""
